@@ -1,0 +1,122 @@
+"""What to convert and how to denoise, validated once."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .schedule import NoiseSchedule
+
+CHOICES = {
+    'noise': ('unit', 'relative'),
+    'solver': ('one_pass', 'sgd'),
+    'update': ('reverse', 'posterior'),
+    'loss': ('l2', 'l1+l2'),
+}
+
+
+@dataclass(frozen=True)
+class DenoiseRepConfig:
+    """Settings of :func:`~denoiserep_ext.convert_`.
+
+    Args:
+        layers: ``'auto'`` (both MLP layers of transformer and SSM blocks, the convs of residual
+            blocks), ``'all'`` (every layer that can be converted except heads and position
+            networks), a regular expression that must match a layer's whole name, or a sequence of
+            name suffixes.
+        noise: ``'unit'``, N(0, I) as in the paper; ``'relative'``, the same share of each layer's
+            own feature power.
+        solver: ``'one_pass'``, predictors are buffers to be solved from moments; ``'sgd'``,
+            predictors are parameters to be trained by :func:`~denoiserep_ext.denoise_loss`.
+        update: ``'reverse'``, one reverse step (the paper); ``'posterior'``, the full step to the
+            posterior mean, which denoises far more at the same step number.
+        step_stride: Layer l of N gets step ``(N - l + 1) * step_stride``; 0 is the identity.
+        steps: Explicit step of every converted layer in forward order, instead of the rule.
+        num_steps: T of the schedule.
+        beta_start: beta_1 of the schedule.
+        beta_end: beta_T of the schedule.
+        loss: ``'l2'`` (paper's figure) or ``'l1+l2'`` (authors' code), for solver ``'sgd'``.
+        rank: Rank of the predictor beside a trained multiple of the identity; None is full rank.
+            For solver ``'sgd'``.
+        tokens: Feature vectors drawn per layer and call for the denoising loss; None uses all.
+        train_noise: Add the step's fresh noise ``c2 * z`` while training. Never fused.
+        seed: Seed of everything drawn here; the global generators are never touched.
+
+    Raises:
+        ValueError: for an unknown choice or a value out of range.
+        TypeError: for a value of the wrong type.
+    """
+
+    layers: str | Sequence[str] = 'auto'
+    noise: str = 'unit'
+    solver: str = 'one_pass'
+    update: str = 'reverse'
+    step_stride: int = 1
+    steps: Sequence[int] | None = None
+    num_steps: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 2e-3
+    loss: str = 'l2'
+    rank: int | None = None
+    tokens: int | None = None
+    train_noise: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f'Unknown {name} {getattr(self, name)!r}: choose one of {", ".join(choices)}.')
+        for name in ('rank', 'tokens'):
+            value = getattr(self, name)
+            if value is not None and (not _is_int(value) or value < 1):
+                raise ValueError(f'{name} must be None or an integer >= 1, got {value!r}.')
+        if self.rank is not None and self.solver != 'sgd':
+            raise ValueError("rank needs solver='sgd': the one-pass solution is full rank.")
+        if not _is_int(self.step_stride) or self.step_stride < 0:
+            raise ValueError(f'step_stride must be an integer >= 0, got {self.step_stride!r}.')
+        if not _is_int(self.seed) or self.seed < 0:
+            raise ValueError(f'seed must be an integer >= 0, got {self.seed!r}.')
+        if self.steps is not None:
+            if isinstance(self.steps, str) or not isinstance(self.steps, Sequence):
+                raise TypeError(f'steps must be a sequence of integers, got {self.steps!r}.')
+            object.__setattr__(self, 'steps', tuple(self.steps))
+        if not isinstance(self.layers, str):
+            if not isinstance(self.layers, Sequence) or not all(
+                    isinstance(name, str) for name in self.layers):
+                raise TypeError(
+                    f'layers must be a string or a sequence of strings, got {self.layers!r}.')
+            object.__setattr__(self, 'layers', tuple(self.layers))
+        _ = self.schedule  # validates its own three fields
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The noise schedule these settings describe."""
+        return NoiseSchedule(self.num_steps, self.beta_start, self.beta_end)
+
+    def steps_for(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Step of each layer, in forward order (paper, section 3.2: the input side is noisiest).
+
+        Args:
+            names: Names of the converted layers in forward order.
+
+        Raises:
+            ValueError: if explicit steps do not match the layers, or a step leaves 0..T.
+        """
+        count = len(names)
+        if self.steps is not None:
+            if len(self.steps) != count:
+                raise ValueError(
+                    f'steps lists {len(self.steps)} values for {count} converted layers; give one '
+                    f'per layer in forward order ({names[0]} ... {names[-1]}).')
+            steps = self.steps
+        else:
+            steps = tuple((count - index) * self.step_stride for index in range(count))
+        for name, step in zip(names, steps):
+            self.schedule.check_step(step, where=name)
+        return steps
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,115 @@
+"""The linear noise predictor of one layer."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class NoisePredictor(nn.Module):
+    """``eps_hat(x) = W_D x + b_D`` on the channels of a layer's input, one block per group.
+
+    Holds parameters when ``trainable`` and buffers otherwise, so that an optimiser built from
+    ``model.parameters()`` sees the predictors exactly when they are meant to be trained by it.
+    Until it is fitted, the layer it stands in front of behaves as the plain layer.
+
+    Args:
+        groups: Number of diagonal blocks G.
+        channels: Channels per block d.
+        bias: Whether there is a ``b_D``.
+        rank: If given, ``W_D = scale * I + up @ down`` with ``up`` [G, d, rank]; a low-rank matrix
+            alone could not hold the multiple of the identity that unit noise asks for.
+        trainable: Parameters instead of buffers.
+        device, dtype: As for any module.
+    """
+
+    def __init__(self, groups: int, channels: int, bias: bool, rank: int | None = None,
+                 trainable: bool = False, device=None, dtype=None) -> None:
+        super().__init__()
+        options = {'device': device, 'dtype': dtype}
+        self.groups, self.channels = groups, channels
+        self.rank = None if rank is None else min(rank, channels)
+        self._names: list[str] = []
+        if self.rank is None:
+            self._add('weight', torch.zeros(groups, channels, channels, **options))
+        else:
+            # A fixed start for `down`, spread over the channels: no global generator is touched.
+            down = torch.eye(channels, **options)[:: max(1, channels // self.rank)][:self.rank]
+            self._add('scale', torch.zeros(groups, 1, 1, **options))
+            self._add('up', torch.zeros(groups, channels, self.rank, **options))
+            self._add('down', down.repeat(groups, 1, 1))
+        if bias:
+            self._add('bias', torch.zeros(groups, channels, **options))
+        else:
+            self.bias = None
+        # A tensor, not a bool: it must follow whatever copies a model's tensors (EMA, checkpoints),
+        # and multiplying by it costs no synchronisation with a GPU.
+        self.register_buffer('fitted', torch.zeros((), **options))
+        self.trainable_(trainable)
+
+    def _add(self, name: str, value: Tensor) -> None:
+        self._names.append(name)
+        self.register_buffer(name, value)
+
+    def trainable_(self, flag: bool = True) -> NoisePredictor:
+        """Register the predictor's tensors as parameters (True) or buffers (False), values kept."""
+        for name in self._names:
+            value = getattr(self, name).detach()
+            if isinstance(getattr(self, name), nn.Parameter) == flag:
+                continue
+            delattr(self, name)
+            if flag:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+        return self
+
+    def matrix(self) -> Tensor:
+        """``W_D`` [G, d, d]."""
+        if self.rank is None:
+            return self.weight
+        identity = torch.eye(self.channels, device=self.up.device, dtype=self.up.dtype)
+        return self.scale * identity + self.up @ self.down
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predicted noise of feature vectors ``x`` [n, G, d], same shape."""
+        x = x.transpose(0, 1)
+        if self.rank is None:
+            noise = x @ self.weight.mT
+        else:
+            noise = self.scale * x + (x @ self.down.mT) @ self.up.mT
+        if self.bias is not None:
+            noise = noise + self.bias.unsqueeze(1)
+        return noise.transpose(0, 1)
+
+    @torch.no_grad()
+    def set_(self, weight: Tensor, bias: Tensor | None) -> NoisePredictor:
+        """Write a solved ``W_D`` [G, d, d] and ``b_D`` [G, d], and mark the predictor fitted.
+
+        Raises:
+            ValueError: for a low-rank predictor, which cannot hold a full-rank solution.
+        """
+        if self.rank is not None:
+            raise ValueError('A low-rank predictor cannot take a solved W_D; use rank=None.')
+        self.weight.copy_(weight)
+        if self.bias is not None:
+            self.bias.copy_(bias)
+        self.fitted.fill_(1.0)
+        return self
+
+    @torch.no_grad()
+    def reset_(self) -> NoisePredictor:
+        """Back to the unfitted state."""
+        for name in self._names:
+            if name != 'down':
+                getattr(self, name).zero_()
+        self.fitted.zero_()
+        return self
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # A plain checkpoint loads strictly into a converted model and leaves the predictors alone.
+        if any(key.startswith(prefix) for key in state_dict):
+            super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        rank = '' if self.rank is None else f', rank={self.rank}'
+        return f'groups={self.groups}, channels={self.channels}, bias={self.bias is not None}{rank}'

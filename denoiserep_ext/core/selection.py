@@ -1,0 +1,170 @@
+"""Which layers a selection means, and why the others are left alone."""
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.utils import parametrize
+
+from .layer_types import is_candidate, layer_type_of
+from .layers import DenoiseLayer
+
+# "auto" goes by the field's class and attribute names, backed by the shapes.
+_MLP_NAMES = re.compile(r'mlp|ffn|feed_?forward|convnext|TransformerDecoderLayer', re.I)
+_RESIDUAL_NAMES = re.compile(
+    r'BasicBlock|Bottleneck|Bottle2neck|Residual|ResBlock|OSBlock|MBConv|DepthwiseSeparable')
+_GATE_NAMES = re.compile(r'^SE|Squeeze|Excit|Gate|ECA')
+_MLP_MAX_LAYERS = 3  # two, or three in a gated one; more is a model that merely has MLP in its name
+
+_HEAD = re.compile(r'(.*\.)?(head|heads|head_dist|classifier|cls_head)(\..*)?|fc|last_linear')
+_POSITION = re.compile(r'(.*\.)?cpb_mlp(\..*)?')
+
+Selection = dict[str, 'str | None']
+
+
+def select(model: nn.Module, layers: str | Sequence[str]) -> Selection:
+    """Every embedding layer of the model with None if it is to be converted, else the reason why
+    not, in definition order.
+
+    Args:
+        model: Any torch model.
+        layers: See :class:`~denoiserep_ext.DenoiseRepConfig`.
+
+    Raises:
+        ValueError: if nothing is selected, or a layer asked for by name cannot be converted.
+    """
+    candidates = {name: m for name, m in model.named_modules() if is_candidate(m)}
+    if any(isinstance(module, DenoiseLayer) for module in candidates.values()):
+        raise ValueError('The model is converted already: fuse_ it before converting it again.')
+    obstacles = _obstacles(model, candidates)
+    if layers == 'auto':
+        wanted = _auto(model)
+        choice = {name: obstacles[name] or wanted.get(name) or _not_selected(name)
+                  for name in candidates}
+        choice = {name: None if name in wanted and not obstacles[name] else reason
+                  for name, reason in choice.items()}
+    elif layers == 'all':
+        choice = {name: obstacles[name] or _usually_left(name) for name in candidates}
+    else:
+        choice = _by_name(candidates, obstacles, layers)
+    if all(choice.values()):
+        raise ValueError(_nothing(model, layers, choice))
+    return choice
+
+
+def _by_name(candidates: dict, obstacles: dict, layers: str | Sequence[str]) -> Selection:
+    if isinstance(layers, str):
+        try:
+            pattern = re.compile(layers)
+        except re.error as error:
+            raise ValueError(f'layers={layers!r} is no regular expression: {error}.') from None
+        chosen = {name for name in candidates if pattern.fullmatch(name)}
+    else:
+        chosen = set()
+        for suffix in layers:
+            found = {n for n in candidates if n == suffix or n.endswith(f'.{suffix}')}
+            if not found:
+                raise ValueError(f'layers: no Linear or Conv2d has the name (or suffix) {suffix!r}. '
+                                 f'There are {_some(list(candidates))}.')
+            chosen |= found
+    impossible = [f'{name} ({obstacles[name]})' for name in candidates
+                  if name in chosen and obstacles[name]]
+    if impossible:
+        raise ValueError(f'layers={layers!r} asks for layers that cannot be converted: '
+                         f'{_some(impossible)}. Narrow the selection.')
+    return {name: None if name in chosen else _not_selected(name) for name in candidates}
+
+
+def _obstacles(model: nn.Module, candidates: dict[str, nn.Module]) -> Selection:
+    """Why a layer cannot be converted whoever asks, or None."""
+    uses = Counter(id(p) for m in model.modules() for p in m._parameters.values() if p is not None)
+    bypassed = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            bypassed[name] = 'inside nn.MultiheadAttention, which never calls it'
+        elif isinstance(module, nn.TransformerEncoderLayer):
+            bypassed[name] = 'inside nn.TransformerEncoderLayer, whose fast path never calls it'
+    return {name: _obstacle(name, module, uses, bypassed) for name, module in candidates.items()}
+
+
+def _obstacle(name: str, module: nn.Module, uses: Counter, bypassed: dict[str, str]) -> str | None:
+    for parent, reason in bypassed.items():
+        if not parent or name.startswith(f'{parent}.'):
+            return reason
+    weight = module._parameters.get('weight')
+    if parametrize.is_parametrized(module) or weight is None:
+        return 'its weight is parametrised or quantised: remove that first'
+    if isinstance(weight, UninitializedTensorMixin):
+        return 'lazy and not initialised: run one forward first'
+    if not weight.is_floating_point():
+        return f'its weight is {weight.dtype}, not a floating type'
+    if uses[id(weight)] > 1:
+        return 'its weight is tied to another module'
+    if layer_type_of(type(module)) is None:
+        return f'{type(module).__name__} has a forward of its own: see register_layer_type'
+    return None
+
+
+def _auto(model: nn.Module) -> dict[str, None]:
+    """Names of the MLP layers of transformer and SSM blocks and the convs of residual blocks."""
+    chosen: dict[str, None] = {}
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        prefix = f'{name}.' if name else ''
+        if _MLP_NAMES.search(kind) or _MLP_NAMES.search(name.rpartition('.')[2]):
+            inner = [(prefix + n, m) for n, m in module.named_modules() if _is_pointwise(m)
+                     and not _POSITION.fullmatch(prefix + n)]
+            if _is_mlp([m for _, m in inner]):
+                chosen |= dict.fromkeys(n for n, _ in inner)
+        elif _RESIDUAL_NAMES.search(kind):
+            gates = [n for n, m in module.named_modules() if n and _GATE_NAMES.search(
+                type(m).__name__)]
+            chosen |= {prefix + n: None for n, m in module.named_modules()
+                       if isinstance(m, nn.Conv2d)
+                       and not any(n == g or n.startswith(f'{g}.') for g in gates)}
+    return chosen
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    if isinstance(module, nn.MultiheadAttention):
+        return False
+    if isinstance(module, nn.Conv2d):
+        return set(module.kernel_size) == {1} and module.groups == 1
+    return is_candidate(module)
+
+
+def _is_mlp(layers: list[nn.Module]) -> bool:
+    """Whether the layers lead from some width to a larger one and back."""
+    if not 2 <= len(layers) <= _MLP_MAX_LAYERS:
+        return False
+    shapes = [tuple(layer.weight.shape[:2]) for layer in layers]
+    width = shapes[0][1]
+    return shapes[-1][0] == width and shapes[0][0] > width
+
+
+def _usually_left(name: str) -> str | None:
+    if _POSITION.fullmatch(name):
+        return 'position network: its input is coordinates, not features'
+    if _HEAD.fullmatch(name):
+        return 'classifier head'
+    return None
+
+
+def _not_selected(name: str) -> str:
+    return _usually_left(name) or 'not selected'
+
+
+def _nothing(model: nn.Module, layers: str | Sequence[str], choice: Selection) -> str:
+    if not choice:
+        return f'{type(model).__name__} has no Linear or Conv2d layer: there is nothing to convert.'
+    reasons = [f'{name} ({reason})' for name, reason in choice.items()]
+    return (f'Nothing to convert: layers={layers!r} selects none of the {len(choice)} embedding '
+            f'layers of {type(model).__name__}: {_some(reasons)}. Pass layers as a regular '
+            f"expression that matches whole names, a list of suffixes, or 'all'.")
+
+
+def _some(items: list[str], limit: int = 5) -> str:
+    return ', '.join(items[:limit]) + (f' and {len(items) - limit} more' if len(items) > limit else '')

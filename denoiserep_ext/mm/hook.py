@@ -1,0 +1,286 @@
+"""DenoiseRep in any mmengine Runner, by one line of config."""
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.logging import print_log
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
+from torch import nn
+
+from ..core.conversion import convert_
+from ..core.fusion import step_sizes
+from ..core.layers import check_finite, denoise_layers
+from ..core.observers import track_loss_
+from ..core.one_pass import RunningMoments
+from ..core.recipes import Phase, Recipe, enter_phase_
+from ..core.sgd import PredictorSGD
+from ..registry import HOOKS
+from .options import denoise_config
+from .pausing import make_pausable_, pause_
+from .plain_checkpoints import KEY, PlainCheckpoints, unpack
+
+
+@HOOKS.register_module()
+class DenoiseRepHook(Hook):
+    """Trains noise predictors in front of a backbone's layers and saves them fused.
+
+    One line is enough: ``custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook')]``. Training
+    starts from whatever weights the config loads; every checkpoint it writes is plain (stock keys,
+    fused weights) and carries what ``--resume`` needs under the key ``denoiserep``. In testing the
+    hook does nothing: the checkpoint is fused already.
+
+    Args:
+        recipe: ``'joint'``, everything at once; ``'alternate'``, blocks of ``period``, predictors
+            first; ``'frozen'``, predictors alone, without labels.
+        solver: ``'one_pass'``, predictors solved from running moments every ``interval``
+            iterations; ``'sgd'``, trained by the denoising loss at every iteration (the paper).
+        target: Dotted name of the part of the model to convert; ``''`` for all of it.
+        period: Block length of ``'alternate'`` in units of the train loop: epochs (default 10) or
+            iterations (no default).
+        interval: Iterations between solvings and between figures in the log (>= 1). The first ones
+            come early: after 1, 2, 4, 8, ... iterations.
+        moment_tokens: Feature vectors drawn per layer and iteration for the moments; None for all.
+        decay: How much moments of the past count after each solving, in [0, 1].
+        optimizer: For ``'sgd'``: config of the predictors' optimiser. By default the host's type
+            and settings without weight decay; its learning rate follows the host's schedule.
+        lr_mult: For ``'sgd'`` without ``optimizer``: predictors' learning rate over the host's.
+        loss_weight: For ``'sgd'``: weight of the summed denoising loss.
+        **denoise: Settings of :class:`~denoiserep_ext.DenoiseRepConfig`.
+
+    Raises:
+        ValueError: for an unknown option or choice.
+    """
+
+    priority = 'VERY_HIGH'  # convert before EMAHook copies the model
+
+    def __init__(self, recipe: str = 'joint', solver: str = 'one_pass', target: str = 'backbone',
+                 period: int | None = None, interval: int = 100, moment_tokens: int | None = 256,
+                 decay: float = 0.9, optimizer: dict | None = None, lr_mult: float = 1.0,
+                 loss_weight: float = 0.01, **denoise: Any) -> None:
+        own = tuple(inspect.signature(type(self)).parameters)[:-1]
+        self.config = denoise_config({'solver': solver, **denoise}, also=own)
+        if period is not None and recipe != 'alternate':
+            raise ValueError(f"period belongs to recipe='alternate', not to {recipe!r}.")
+        Recipe(recipe, 1 if period is None else period)  # validates both
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'interval must be an integer >= 1, got {interval!r}.')
+        self.recipe_name, self.period, self.target = recipe, period, target
+        self.interval, self.moment_tokens, self.decay = interval, moment_tokens, decay
+        self.optimizer, self.lr_mult, self.loss_weight = optimizer, lr_mult, loss_weight
+        self.recipe: Recipe | None = None
+        self.model: nn.Module | None = None
+        self._phase: Phase | None = None
+        self._resumed: dict | None = None
+        self._learned = 0  # iterations in which predictors learned
+        self._figures: dict[str, dict[str, float]] = {}
+        self._scalars: dict[str, float] = {}
+
+    # Set-up
+
+    def before_run(self, runner) -> None:
+        """Convert the model, unless the runner only evaluates."""
+        if self.model is not None or not isinstance(runner._train_loop, BaseLoop):
+            return
+        _check_host(runner)
+        self.recipe = self._recipe_for(runner)
+        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        part = _part(self.model, self.target)
+        if any(True for _ in denoise_layers(part)):
+            self._adopt(part)
+        else:
+            report = convert_(part, self.config)
+            print_log(f'DenoiseRep converts {self.target or "the model"} '
+                      f'(recipe {self.recipe.name}, solver {self.config.solver}):\n{report}', 'current')
+        runner.register_hook(PlainCheckpoints(self.model, self._training_state))
+
+    def _adopt(self, part: nn.Module) -> None:
+        """Take over a backbone that DenoiseRepBackbone converted, with the settings given there."""
+        self.config = next(layer for _, layer in denoise_layers(part)).denoise_config
+        if self.config.solver == 'sgd':
+            for _, layer in denoise_layers(part):
+                layer.denoiser.trainable_()
+        print_log(f'DenoiseRep trains the {sum(1 for _ in denoise_layers(part))} layers that '
+                  f'DenoiseRepBackbone converted, with its settings: {self.config}', 'current')
+
+    def _recipe_for(self, runner) -> Recipe:
+        by_epoch = isinstance(runner._train_loop, EpochBasedTrainLoop)
+        if self.recipe_name == 'alternate' and self.period is None and not by_epoch:
+            raise ValueError("recipe='alternate' counts iterations in an iteration-based train "
+                             'loop: set period to the iterations of one block.')
+        return Recipe(self.recipe_name, self.period or 10)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """On resume, put the raw weights back before any other hook looks at them."""
+        if self.model is None or not runner._resume:
+            return
+        if KEY not in checkpoint:
+            print_log('The checkpoint to resume from holds no DenoiseRep state: its weights are '
+                      'taken as plain ones and the predictors start anew.', 'current', 30)
+            return
+        unpack(self.model, checkpoint)
+        self._resumed = checkpoint[KEY]
+
+    def before_train(self, runner) -> None:
+        """Start learning from the loaded weights."""
+        for name, layer in denoise_layers(self.model):
+            check_finite(name, layer.weight, layer.bias)
+        if self.config.solver == 'sgd' and not any(
+                layer.observers for _, layer in denoise_layers(self.model)):
+            track_loss_(self.model)
+        self.moments = RunningMoments(self.model, self.moment_tokens, self.decay)
+        self.sgd = None
+        if self.config.solver == 'sgd':
+            host = runner.optim_wrapper.optimizer
+            self.sgd = PredictorSGD(self.model, partial(self._build_optimizer, host),
+                                    self.loss_weight)
+            self._base_lrs = [group['lr'] for group in self.sgd.optimizer.param_groups]
+        make_pausable_(runner.optim_wrapper)
+        if self._resumed is not None:
+            self._load_training_state(self._resumed)
+            self._phase = self.recipe.phase(self._position(runner))
+            pause_(runner.optim_wrapper, not self._phase.host_trains)
+            self._resumed = None
+
+    def _build_optimizer(self, host: torch.optim.Optimizer, parameters) -> torch.optim.Optimizer:
+        if self.optimizer is not None:
+            return OPTIMIZERS.build({**self.optimizer, 'params': parameters})
+        accepted = inspect.signature(type(host)).parameters
+        settings = {name: value for name, value in host.defaults.items() if name in accepted}
+        settings.update(lr=host.defaults['lr'] * self.lr_mult)
+        if 'weight_decay' in settings:
+            settings['weight_decay'] = 0.0  # decay would pull the predictors off their optimum
+        return type(host)(parameters, **settings)
+
+    # Every iteration
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Put model and optimiser into the phase; the train loop has just called model.train()."""
+        phase = self.recipe.phase(self._position(runner))
+        if phase != self._phase:
+            print_log(f'DenoiseRep phase: {phase.name}', 'current')
+            pause_(runner.optim_wrapper, not phase.host_trains)
+            if self._phase is not None:
+                runner.model.train()
+                if phase.predictors_learn:
+                    self.moments.reset_()  # the backbone has moved on since the last block
+            self._phase = phase
+        enter_phase_(self.model, phase)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Let the predictors learn, before evaluation and checkpoints look at them."""
+        if self._phase.predictors_learn:
+            self._learn(runner, batch_idx)
+        for name, value in self._scalars.items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
+        if _state_leaves_process(runner, batch_idx):
+            self.moments.share_()
+
+    def _learn(self, runner, batch_idx: int) -> None:
+        self._learned += 1
+        if self.sgd is not None:
+            self._follow_schedule(runner.optim_wrapper.optimizer)
+            self._scalars['loss_denoise'] = self.sgd.step()
+        if not (self._is_due() or self._block_ends(runner, batch_idx)):
+            return
+        self._figures = self.moments.refresh(solve=self.sgd is None)
+        self._figures['step_size'] = step_sizes(self.model)
+        mean = {name: sum(values.values()) / len(values) for name, values in self._figures.items()}
+        if self.sgd is None:
+            self._scalars['loss_denoise'] = mean['loss']
+        self._scalars['denoise_floor'] = mean['floor']
+        self._scalars['denoise_step_size'] = mean['step_size']
+
+    def _is_due(self) -> bool:
+        early = self._learned < self.interval and self._learned & (self._learned - 1) == 0
+        return early or self._learned % self.interval == 0
+
+    def _block_ends(self, runner, batch_idx: int) -> bool:
+        if runner.iter + 1 >= runner.max_iters:
+            return True
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return self.end_of_epoch(runner.train_dataloader, batch_idx) and self.recipe.ends(
+                runner.epoch)
+        return self.recipe.ends(runner.iter)
+
+    def _follow_schedule(self, host: torch.optim.Optimizer) -> None:
+        """The predictors' learning rates move as the host's: the same share of their start."""
+        group = host.param_groups[0]
+        start = group.get('initial_lr', group['lr'])
+        share = group['lr'] / start if start else 1.0
+        for own, base in zip(self.sgd.optimizer.param_groups, self._base_lrs):
+            own['lr'] = base * share
+
+    def _position(self, runner) -> int:
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        return runner.epoch if by_epoch else runner.iter
+
+    # What --resume needs
+
+    def _training_state(self) -> dict[str, Any]:
+        state = {'config': asdict(self.config), 'recipe': asdict(self.recipe),
+                 'learned': self._learned, 'figures': self._figures, 'scalars': self._scalars,
+                 'moments': self.moments.state_dict(),
+                 'loss_calls': {name: [o.calls for o in layer.observers]
+                                for name, layer in denoise_layers(self.model)}}
+        if self.sgd is not None:
+            state['sgd'] = self.sgd.optimizer.state_dict()
+        return state
+
+    def _load_training_state(self, state: dict[str, Any]) -> None:
+        for key, mine in (('config', asdict(self.config)), ('recipe', asdict(self.recipe))):
+            odd = [name for name, value in mine.items() if state[key].get(name) != value]
+            if odd:
+                raise ValueError(
+                    f'Cannot resume: {odd[0]} is {mine[odd[0]]!r} here and '
+                    f'{state[key].get(odd[0])!r} in the checkpoint. Resume with the options the '
+                    f'run was started with, or start anew from it with load_from.')
+        self._learned = state['learned']
+        self._figures, self._scalars = state['figures'], state['scalars']
+        self.moments.load_state_dict(state['moments'])
+        for name, layer in denoise_layers(self.model):
+            for observer, calls in zip(layer.observers, state['loss_calls'][name]):
+                observer.calls = calls
+        if self.sgd is not None:
+            self.sgd.optimizer.load_state_dict(state['sgd'])
+
+
+def _check_host(runner) -> None:
+    """Refuse hosts whose weights are handled behind the layers' backs."""
+    if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
+        raise TypeError(f'DenoiseRepHook works with a bare model or MMDistributedDataParallel, not '
+                        f'with {type(runner.model).__name__}.')
+    if runner.cfg.get('efficient_conv_bn_eval'):
+        raise ValueError('efficient_conv_bn_eval reads the convs\' weights past their forward and '
+                         'would bypass DenoiseRep: remove it from the config.')
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
+            raise ValueError('EMAHook has copied the model before DenoiseRepHook could convert it: '
+                             'give EMAHook a lower priority (its default, NORMAL, is fine).')
+
+
+def _part(model: nn.Module, target: str) -> nn.Module:
+    try:
+        return model.get_submodule(target)
+    except AttributeError:
+        children = ', '.join(name for name, _ in model.named_children())
+        raise ValueError(f'{type(model).__name__} has no part {target!r} to convert: set target to '
+                         f"one of {children}, or '' for the whole model.") from None
+
+
+def _state_leaves_process(runner, batch_idx: int) -> bool:
+    """Whether a checkpoint may be written before the next iteration. Only one process writes it, so
+    what it writes must be the same on all."""
+    if isinstance(runner.train_loop, EpochBasedTrainLoop) and batch_idx + 1 == len(
+            runner.train_dataloader):
+        return True
+    if runner.iter + 1 >= runner.max_iters:
+        return True
+    return any(isinstance(hook, CheckpointHook) and not hook.by_epoch
+               and hook.every_n_train_iters(runner, hook.interval) for hook in runner.hooks)

@@ -1,0 +1,51 @@
+"""Letting the host's optimiser stand still while predictors learn."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper
+
+
+class Pausable:
+    """Mixed into the host's own optim wrapper type by :func:`make_pausable_`.
+
+    While ``paused``, the host's forward runs without gradients (so DDP prepares no reduction and
+    no graph is kept), and nothing is stepped: no weight decay, no momentum, no gradient scaling.
+    """
+
+    paused = False
+
+    @contextmanager
+    def optim_context(self, model) -> Iterator[None]:
+        with super().optim_context(model), torch.set_grad_enabled(
+                torch.is_grad_enabled() and not self.paused):
+            yield
+
+    def update_params(self, loss, *args, **kwargs) -> None:
+        if self.paused:
+            self._inner_count += 1  # the wrapper counts iterations to place its accumulation steps
+        else:
+            super().update_params(loss, *args, **kwargs)
+
+
+def make_pausable_(wrapper: OptimWrapper) -> OptimWrapper:
+    """Give an optim wrapper a ``paused`` switch, in place.
+
+    Raises:
+        TypeError: for several optimisers at once, whose steps cannot be told apart.
+    """
+    if not isinstance(wrapper, OptimWrapper):
+        raise TypeError(f'DenoiseRepHook needs one optimiser, got {type(wrapper).__name__}.')
+    if not isinstance(wrapper, Pausable):
+        kind = type(wrapper)
+        wrapper.__class__ = type(f'Pausable{kind.__name__}', (Pausable, kind), {})
+    return wrapper
+
+
+def pause_(wrapper: Pausable, paused: bool) -> None:
+    """Pause or resume; gradients of an unfinished accumulation are dropped, not kept for later."""
+    if wrapper.paused != paused:
+        wrapper.zero_grad()
+    wrapper.paused = paused
