@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from .config import DenoiseRepConfig
 from .layer_types import layer_type_of
@@ -101,7 +102,7 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
     layers = tuple(_describe(name, modules[name], steps.get(name), reason)
                    for name, reason in choice.items())
     for index, (name, step) in enumerate(steps.items()):
-        attach_(modules[name], config, step, index)
+        attach_(modules[name], config, step, index, name)
     if config.solver == 'sgd':
         track_loss_(model)
     return ConversionReport(layers)
@@ -109,9 +110,10 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
 
 def _describe(name: str, module: nn.Module, step: int | None, reason: str | None) -> LayerReport:
     weight = module._parameters.get('weight')
+    known = weight is not None and not isinstance(weight, UninitializedTensorMixin)
     layer_type = layer_type_of(type(module))
     groups = module.groups if layer_type is not None and layer_type.spatial else 1
-    return LayerReport(name, type(module).__name__, () if weight is None else tuple(weight.shape),
+    return LayerReport(name, type(module).__name__, tuple(weight.shape) if known else (),
                        groups, step, reason)
 
 

@@ -101,5 +101,5 @@ def step_sizes(model: nn.Module) -> dict[str, float]:
 
 def _checked(name: str, layer: DenoiseLayer, *source) -> tuple[Tensor, Tensor | None]:
     weight, bias = layer.fused_tensors(*source)
-    check_finite(name or type(layer).__name__, weight, bias)
+    check_finite(name or layer.denoise_name, weight, bias)
     return weight, None if bias is None else bias.detach()

@@ -100,7 +100,7 @@ class DenoiseLayer:
             FloatingPointError: if the result is not finite; the layer is then unchanged.
         """
         weight, bias = self.fused_tensors()
-        check_finite(type(self).__name__, weight, bias)
+        check_finite(self.denoise_name, weight, bias)
         return detach_(self, weight, bias)
 
     def feature_vectors(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -156,7 +156,8 @@ def denoise_class(plain_type: type) -> type:
                  '_layer_type': layer_type_of(plain_type)})
 
 
-def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int) -> nn.Module:
+def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int,
+            name: str) -> nn.Module:
     """Turn a plain layer into a denoising one, in place: same object, same parameters.
 
     Args:
@@ -164,6 +165,7 @@ def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int) -
         config: Settings.
         step: Its step, 0..T.
         index: Its place among the converted layers, part of the seed of its draws.
+        name: Its name, for messages.
     """
     layer_type: LayerType = layer_type_of(type(layer))
     weight = layer.weight
@@ -172,7 +174,8 @@ def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int) -
     layer.denoiser = NoisePredictor(
         groups, weight.shape[1], bias=_offset_allowed(layer, layer_type), rank=config.rank,
         trainable=config.solver == 'sgd', device=weight.device, dtype=weight.dtype)
-    layer.denoise_config, layer.step, layer.index = config, step, index
+    layer.denoise_config, layer.denoise_name = config, name
+    layer.step, layer.index = step, index
     layer.coefficients = config.schedule.coefficients(step, config.update)
     layer.train_path = 'explicit' if config.train_noise else 'fused'
     layer.eval_path = 'fused'
@@ -181,7 +184,7 @@ def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int) -
     return layer
 
 
-_ATTACHED = ('denoise_config', 'step', 'index', 'coefficients', 'train_path', 'eval_path',
+_ATTACHED = ('denoise_config', 'denoise_name', 'step', 'index', 'coefficients', 'train_path', 'eval_path',
              'observers', 'observing', 'held', 'noise_calls')
 
 

@@ -48,8 +48,15 @@ class LossObserver:
         self.pending: list[Tensor] = []
 
     def __call__(self, layer: DenoiseLayer, x: Tensor) -> None:
+        if not self.calls:
+            # Active from the first loss on, and before this forward uses the predictor: a forward
+            # repeated by activation checkpointing must find the same state.
+            layer.denoiser.fitted.fill_(1.0)
         self.calls += 1
-        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        # Activation checkpointing counts every tensor saved for backward on its way; this graph is
+        # none of its business, so it must save its tensors past the hooks in force.
+        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False), \
+                torch.autograd.graph.saved_tensors_hooks(_same, _same):
             self.pending.append(self._loss(layer, x))
 
     def _loss(self, layer: DenoiseLayer, x: Tensor) -> Tensor:
@@ -104,6 +111,10 @@ def _drop_uncollected(model: nn.Module, _args) -> None:
         for observer in layer.observers:
             if isinstance(observer, LossObserver):
                 observer.pending.clear()
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _draw(layer: DenoiseLayer, x: Tensor, tokens: int | None, purpose: str, call: int) -> Tensor:

@@ -82,7 +82,7 @@ class _System:
         self.clean = moments.second_moment(self.centred)
         if not torch.isfinite(self.clean).all():
             raise FloatingPointError(
-                f'Layer {layer.index} ({tuple(layer.weight.shape)}): its input had non-finite '
+                f'{layer.denoise_name}: its input had non-finite '
                 f'values (NaN or infinity), so nothing can be solved. Check the model and images.')
         power = torch.ones_like(self.mean[:, :1])
         if layer.denoise_config.noise == 'relative':

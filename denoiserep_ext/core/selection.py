@@ -13,7 +13,7 @@ from .layer_types import is_candidate, layer_type_of
 from .layers import DenoiseLayer
 
 # "auto" goes by the field's class and attribute names, backed by the shapes.
-_MLP_NAMES = re.compile(r'mlp|ffn|feed_?forward|convnext|TransformerDecoderLayer', re.I)
+_MLP_NAMES = re.compile(r'mlp|ffn|feed_?forward|convnext|CNBlock|TransformerDecoderLayer', re.I)
 _RESIDUAL_NAMES = re.compile(
     r'BasicBlock|Bottleneck|Bottle2neck|Residual|ResBlock|OSBlock|MBConv|DepthwiseSeparable')
 _GATE_NAMES = re.compile(r'^SE|Squeeze|Excit|Gate|ECA')

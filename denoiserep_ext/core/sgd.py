@@ -37,10 +37,6 @@ def denoise_loss(model: nn.Module) -> Tensor:
             "No denoising loss was recorded: run a forward in train() mode first, on a model "
             "converted with DenoiseRepConfig(solver='sgd') (one-pass predictors are solved by "
             "fit_one_pass_, not trained).")
-    # Predictors become active with the first loss they learn from.
-    with torch.no_grad():
-        for _, layer in denoise_layers(model):
-            layer.denoiser.fitted.fill_(1.0)
     return torch.stack(losses).sum()
 
 

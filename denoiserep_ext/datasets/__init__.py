@@ -1,0 +1,1 @@
+"""Writers of the embedded real data in layouts that stock data set classes read."""

@@ -1,0 +1,394 @@
+"""One-pass and SGD predictors, moments, recipes."""
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from denoiserep_ext import (DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_,
+                            fuse_)
+from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.moments import Moments
+from denoiserep_ext.core.one_pass import (RunningMoments, expected_loss, loss_floor, observing, solve,
+                                          solve_)
+from denoiserep_ext.core.recipes import BACKBONE, DENOISE, JOINT, Recipe, enter_phase_
+from tests.helpers import TinyNet, converted, randomise_
+
+
+def moments_of(x, **options):
+    moments = Moments(*x.shape[1:], **options)
+    moments.update(x)
+    return moments
+
+
+def test_moments_equal_numpy():
+    x = torch.randn(50, 1, 5, dtype=torch.float64) * torch.arange(1., 6) + 100
+    moments = Moments(1, 5)
+    for block in x.split(7):
+        moments.update(block)
+    flat = x[:, 0].numpy()
+    np.testing.assert_allclose(moments.mean[0], flat.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(moments.covariance[0], np.cov(flat.T, bias=True), rtol=1e-10)
+    np.testing.assert_allclose(moments.second_moment(False)[0], flat.T @ flat / 50, rtol=1e-13)
+
+
+def test_moments_merge_and_survive_a_round_trip():
+    x = torch.randn(40, 2, 3, dtype=torch.float64) + 5
+    parts = [moments_of(part) for part in (x[:13], x[13:])]
+    merged = parts[0].merge_(parts[1])
+    copied = Moments(2, 3)
+    copied.load_state_dict(merged.state_dict())
+    torch.testing.assert_close(copied.covariance, moments_of(x).covariance, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match='do not fit'):
+        Moments(1, 3).load_state_dict(merged.state_dict())
+
+
+def test_large_means_and_half_inputs_lose_no_digits():
+    x = torch.randn(4000, 1, 3, dtype=torch.float64)
+    far = moments_of((x + 1e4).float(), dtype=torch.float32)
+    torch.testing.assert_close(far.covariance, moments_of(x).covariance, rtol=2e-3, atol=2e-3)
+    huge = moments_of(torch.full((8, 1, 2), 60000., dtype=torch.float16))
+    assert torch.isfinite(huge.covariance).all()
+    assert huge.mean[0, 0].item() == 60000 - 60000 % 32
+
+
+@pytest.mark.parametrize('noise', ['unit', 'relative'])
+@pytest.mark.parametrize('bias', [True, False])
+def test_solution_is_the_least_squares_optimum(noise, bias):
+    """Against a direct regression of noise on noisy features, in the limit of many draws."""
+    layer = converted(nn.Linear(4, 4, bias=bias), noise=noise, steps=(700, ))
+    mixing = torch.tensor([[1., .5, 0, 0], [0, 2, 0, 0], [0, 0, .1, 0], [.3, 0, 0, 1]])
+    x = (torch.randn(400_000, 4) @ mixing + 1).double()
+    moments = moments_of(x[:, None])
+    weight, offset = solve(layer, moments)
+    alpha_bar = layer.coefficients.alpha_bar
+    second = moments.second_moment(bias)[0]
+    power = 1.0 if noise == 'unit' else second.diagonal().mean().sqrt().item()
+    eps = torch.randn_like(x) * power
+    noisy = math.sqrt(alpha_bar) * x + math.sqrt(1 - alpha_bar) * eps
+    design = torch.cat([noisy, torch.ones(len(x), 1)], 1) if bias else noisy
+    regression = torch.linalg.lstsq(design, eps).solution
+    torch.testing.assert_close(weight[0], regression[:4].T, atol=2e-2, rtol=2e-2)
+    if bias:
+        torch.testing.assert_close(offset[0], regression[4], atol=2e-2, rtol=2e-2)
+    solve_(layer, moments)
+    error = (eps - design @ regression).square().mean() / power**2
+    assert expected_loss(layer, moments) == pytest.approx(loss_floor(layer, moments), abs=1e-6)
+    assert error.item() == pytest.approx(loss_floor(layer, moments), rel=1e-2)
+
+
+def test_expected_loss_of_any_predictor_equals_its_sampled_loss():
+    layer = randomise_(converted(nn.Linear(4, 3), solver='sgd'), 0.3)
+    x = torch.randn(300_000, 4) * torch.tensor([2., 1, .5, .1]) + 1
+    layer.train()(x)
+    sampled = denoise_loss(nn.Sequential(layer)).item()
+    assert expected_loss(layer, moments_of(x[:, None])) == pytest.approx(sampled, rel=5e-3)
+
+
+def test_posterior_step_is_the_posterior_mean():
+    """method: E[x] + C (C + lambda N)^-1 (x - E[x]) with lambda = (1 - abar) / abar."""
+    layer = converted(nn.Linear(5, 2).double(), noise='relative').eval()
+    x = torch.randn(60, 5, dtype=torch.float64) * torch.arange(1., 6) + 3
+    moments = moments_of(x[:, None])
+    solve_(layer, moments)
+    covariance, mean = moments.covariance[0], moments.mean[0]
+    level = 1 / layer.coefficients.alpha_bar - 1
+    noise = covariance.diagonal().mean() * torch.eye(5, dtype=torch.float64)
+    expected = mean + (x - mean) @ torch.linalg.solve(covariance + level * noise, covariance)
+    torch.testing.assert_close(layer.denoise(x), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_singular_covariances_are_solved():
+    """Dead channels, fewer samples than channels, constant and all-zero features."""
+    dead = torch.randn(30, 1, 6)
+    dead[..., 2] = 0
+    for x in (dead, torch.randn(3, 1, 6), torch.full((9, 1, 6), 2.), torch.zeros(9, 1, 6),
+              torch.randn(9, 1, 6) * 1e8):
+        for noise in ('unit', 'relative'):
+            layer = converted(nn.Linear(6, 6), noise=noise)
+            solve_(layer, moments_of(x, dtype=torch.float32))
+            assert torch.isfinite(layer.denoiser.weight).all()
+            weight, bias = layer.fused_tensors()
+            assert torch.isfinite(weight).all() and torch.isfinite(bias).all()
+
+
+def test_non_finite_features_are_refused_by_name():
+    model = TinyNet()
+    convert_(model)
+    before = copy.deepcopy(model.state_dict())
+    batch = torch.randn(2, 3, 6, 6)
+    batch[0, 0, 0, 0] = math.nan
+    with pytest.raises(FloatingPointError, match=r'block\.conv1: its input'):
+        fit_one_pass_(model, [batch])
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_one_pass_changes_nothing_but_predictors():
+    model = TinyNet().train()
+    convert_(model, DenoiseRepConfig(noise='relative', update='posterior', step_stride=50))
+    before = copy.deepcopy(model.state_dict())
+    rng = torch.get_rng_state()
+    losses = fit_one_pass_(model, [(torch.randn(4, 3, 6, 6, generator=torch.Generator()), 0)] * 3)
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert set(losses) == {name for name, _ in denoise_layers(model)}
+    assert all(0 < loss < 1 for loss in losses.values())
+    assert all(m.training for m in model.modules())
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]) == ('denoiser' not in key), key
+
+
+def test_one_pass_needs_batches_and_used_layers():
+    model = TinyNet()
+    with pytest.raises(ValueError, match='call convert_'):
+        fit_one_pass_(model, [])
+    convert_(model)
+    with pytest.raises(ValueError, match=r'No features reached block\.conv1'):
+        fit_one_pass_(model, [])
+    low_rank = TinyNet()
+    convert_(low_rank, DenoiseRepConfig(solver='sgd', rank=2))
+    with pytest.raises(ValueError, match='low-rank'):
+        fit_one_pass_(low_rank, [torch.randn(1, 3, 6, 6)])
+
+
+def test_sampled_positions_are_unbiased_and_converge():
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    x = torch.randn(4, 3, 20, 20) * torch.tensor([3., 1, .2])[:, None, None]
+    errors = []
+    for tokens in (100, 10_000):
+        model = nn.Sequential(copy.deepcopy(conv))
+        convert_(model, DenoiseRepConfig(layers='all'))
+        with observing(model) as full:
+            model(x)
+        runs = []
+        for seed in range(200):
+            object.__setattr__(model[0].denoise_config, 'seed', seed)
+            with observing(model, min(tokens, 1599)) as part:
+                for _ in range(max(1, tokens // 1599)):
+                    model(x)
+            runs.append((part['0'].covariance - full['0'].covariance).norm().item())
+        errors.append(np.mean(runs))
+    assert errors[0] / errors[1] == pytest.approx(math.sqrt(6 * 1599 / 100), rel=0.25)
+
+
+def real_features():
+    """MLP inputs of a small network on scikit-learn's digits: correlated, with a spread spectrum."""
+    digits = pytest.importorskip('sklearn.datasets').load_digits().images / 16
+    return torch.from_numpy(digits.reshape(-1, 64)).float()
+
+
+@pytest.mark.parametrize('noise', ['unit', 'relative'])
+def test_sgd_converges_to_the_one_pass_optimum(noise):
+    model = nn.Sequential(nn.Linear(64, 32), nn.GELU(), nn.Linear(32, 64))
+    options = dict(layers='all', noise=noise, steps=(800, 600))
+    x = real_features()
+    reference = copy.deepcopy(model)
+    convert_(reference, DenoiseRepConfig(**options))
+    floors = fit_one_pass_(reference, [x])
+    convert_(model, DenoiseRepConfig(solver='sgd', **options))
+    with observing(model) as moments:
+        model(x)
+    enter_phase_(model, DENOISE)
+    trainer = PredictorSGD(model, lambda p: torch.optim.Adam(p, lr=0.02))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, 400)
+    for _ in range(400):
+        with torch.no_grad():
+            model(x)
+        trainer.step()
+        schedule.step()
+    for (name, layer), (_, solved) in zip(denoise_layers(model), denoise_layers(reference)):
+        reached = expected_loss(layer, moments[name])
+        assert floors[name] <= reached <= floors[name] + 0.01 * (1 - floors[name])
+        gap = (layer.denoiser.weight - solved.denoiser.weight).norm() / solved.denoiser.weight.norm()
+        assert gap < 0.1
+
+
+@pytest.mark.parametrize('options', [dict(), dict(loss='l1+l2'), dict(rank=4), dict(tokens=64)])
+def test_every_sgd_variant_learns(options):
+    model = nn.Sequential(nn.Linear(64, 16))
+    convert_(model, DenoiseRepConfig(layers='all', solver='sgd', noise='relative', steps=(800, ),
+                                     **options))
+    trainer = PredictorSGD(model, lambda p: torch.optim.Adam(p, lr=0.03))
+    x = real_features()
+    with observing(model) as moments:
+        model(x)
+    for _ in range(150):
+        model(x)
+        trainer.step()
+    floor = loss_floor(model[0], moments['0'])
+    assert expected_loss(model[0], moments['0']) < floor + 0.25 * (1 - floor)
+
+
+def test_loss_reaches_predictors_only_and_task_loss_the_rest_only():
+    model = TinyNet().train()
+    convert_(model, DenoiseRepConfig(solver='sgd'))
+    x = torch.randn(4, 3, 6, 6)
+    model(x)
+    denoise_loss(model).backward()
+    for name, parameter in model.named_parameters():
+        reached = parameter.grad is not None and parameter.grad.abs().sum() > 0
+        assert reached == ('denoiser' in name), name
+    model.zero_grad()
+    model(x).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == ('denoiser' not in name), name
+
+
+def test_task_gradient_is_the_one_through_the_fused_weight():
+    layer = randomise_(converted(nn.Linear(5, 4).double()), 0.3).train()
+    x = torch.randn(7, 5, dtype=torch.float64)
+    gradients = []
+    for path in ('fused', 'explicit'):
+        layer.train_path = path
+        gradients.append(torch.autograd.grad(layer(x).square().sum(), [layer.weight, layer.bias]))
+    for fused, explicit in zip(*gradients):
+        torch.testing.assert_close(fused, explicit, rtol=1e-10, atol=1e-10)
+
+
+def test_uncollected_losses_do_not_accumulate():
+    model = TinyNet().train()
+    convert_(model, DenoiseRepConfig(solver='sgd'))
+    x = torch.randn(2, 3, 6, 6)
+    for _ in range(5):
+        model(x)
+    assert [len(layer.observers[0].pending) for _, layer in denoise_layers(model)] == [1] * 4
+    first = denoise_loss(model)
+    assert 0 < first.item() < 4 * 1.5
+    with pytest.raises(ValueError, match='No denoising loss was recorded'):
+        denoise_loss(model)
+
+
+def test_layers_called_twice_contribute_their_mean():
+    layer = nn.Linear(6, 6)
+    model = nn.Sequential(layer, nn.ReLU(), layer).train()
+    convert_(model, DenoiseRepConfig(layers='all', solver='sgd', steps=(500, )))
+    model(torch.randn(2000, 6))
+    assert denoise_loss(model).item() == pytest.approx(1.0, abs=0.05)  # W_D = 0 predicts nothing
+
+
+def test_evaluation_and_one_pass_models_record_no_loss():
+    model = TinyNet().eval()
+    convert_(model, DenoiseRepConfig(solver='sgd'))
+    model(torch.randn(2, 3, 6, 6))
+    with pytest.raises(ValueError, match='train'):
+        denoise_loss(model)
+    plain = TinyNet().train()
+    convert_(plain)
+    plain(torch.randn(2, 3, 6, 6))
+    with pytest.raises(ValueError, match="solver='sgd'"):
+        denoise_loss(plain)
+    with pytest.raises(ValueError, match='no trainable predictors'):
+        PredictorSGD(plain, torch.optim.SGD)
+
+
+def test_global_generators_are_untouched():
+    model = TinyNet().eval()
+    convert_(model, DenoiseRepConfig(solver='sgd', tokens=8))
+    RunningMoments(model, tokens=8)
+    enter_phase_(model, JOINT)
+    state = torch.get_rng_state()
+    model(torch.randn(2, 3, 6, 6, generator=torch.Generator()))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize('use_reentrant', [True, False])
+def test_activation_checkpointing_observes_once(use_reentrant):
+    def run(recompute):
+        torch.manual_seed(0)
+        model = TinyNet().double().train()
+        convert_(model, DenoiseRepConfig(solver='sgd'))
+        running = RunningMoments(model, tokens=None)
+        x = torch.randn(2, 3, 6, 6, dtype=torch.float64, requires_grad=True)
+        y = checkpoint(model, x, use_reentrant=use_reentrant) if recompute else model(x)
+        loss = denoise_loss(model)
+        (y.square().sum() + loss).backward()
+        counts = [o.moments.count for o in running.observers.values()]
+        return loss.item(), counts, {n: p.grad for n, p in model.named_parameters()}
+
+    plain, again = run(False), run(True)
+    assert plain[0] == again[0] and plain[1] == again[1] == [72, 72, 2, 2]
+    for name, gradient in plain[2].items():
+        torch.testing.assert_close(gradient, again[2][name])
+
+
+def test_train_noise_is_added_in_training_and_never_fused():
+    model = nn.Sequential(nn.Linear(8, 8))
+    convert_(model, DenoiseRepConfig(layers='all', train_noise=True, steps=(900, )))
+    randomise_(model, 0.1)
+    x = torch.randn(4, 8)
+    assert not torch.equal(model.train()(x), model(x))
+    expected = model.eval()(x)
+    assert torch.equal(expected, model(x))
+    twins = [fuse_(copy.deepcopy(model)).state_dict() for _ in range(2)]
+    assert all(torch.equal(twins[0][k], twins[1][k]) for k in twins[0])
+    torch.testing.assert_close(fuse_(model)(x), expected)
+
+
+def test_recipes_as_phases():
+    alternate = Recipe('alternate', 2)
+    assert [alternate.phase(i) for i in range(5)] == [DENOISE, DENOISE, BACKBONE, BACKBONE, DENOISE]
+    assert [alternate.ends(i) for i in range(4)] == [False, True, False, True]
+    assert Recipe('frozen').phase(99) == DENOISE
+    assert Recipe().phase(0) == JOINT
+    with pytest.raises(ValueError, match="Unknown recipe 'jiont': choose one of joint"):
+        Recipe('jiont')
+    with pytest.raises(ValueError, match='period'):
+        Recipe('alternate', 0)
+
+
+def test_denoise_phase_freezes_statistics_dropout_and_nothing_the_host_froze():
+    model = TinyNet()
+    model.stem.weight.requires_grad_(False)
+    convert_(model, DenoiseRepConfig(solver='sgd'))
+    model.train()
+    enter_phase_(model, DENOISE)
+    before = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        first, second = (model(torch.ones(2, 3, 6, 6)) for _ in range(2))
+    assert torch.equal(first, second), 'dropout is off'
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert denoise_loss(model).item() > 0
+    model.train()
+    enter_phase_(model, BACKBONE)
+    model(torch.ones(2, 3, 6, 6))
+    with pytest.raises(ValueError):
+        denoise_loss(model)
+    assert not model.stem.weight.requires_grad
+    assert not torch.equal(model.block.bn1.running_mean, before['block.bn1.running_mean'])
+
+
+def test_denoise_phase_sees_plain_features_and_backbone_phase_fused_ones():
+    model = TinyNet()
+    convert_(model, DenoiseRepConfig(update='posterior', step_stride=100))
+    randomise_(model, 0.3)
+    model.dropout.p = 0.0
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = 0.0
+    x = torch.randn(2, 3, 6, 6)
+    enter_phase_(model, DENOISE)
+    from denoiserep_ext import unconvert_
+    torch.testing.assert_close(model(x), unconvert_(copy.deepcopy(model)).eval()(x))
+    model.train()
+    enter_phase_(model, BACKBONE)
+    torch.testing.assert_close(model(x), fuse_(copy.deepcopy(model)).train()(x))
+
+
+def test_zero_strength_is_exactly_the_plain_model():
+    model, x = TinyNet().eval(), torch.randn(2, 3, 6, 6)
+    before, state = model(x), copy.deepcopy(model.state_dict())
+    convert_(model, DenoiseRepConfig(step_stride=0))
+    fit_one_pass_(model, [x])
+    assert torch.equal(model(x), before)
+    fuse_(model)
+    assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
+
+
+def test_mean_squared_error_is_what_the_loss_measures():
+    layer = converted(nn.Linear(3, 3), solver='sgd', loss='l1+l2')
+    layer.train()(torch.randn(50_000, 3))
+    normal = F.l1_loss(torch.randn(100_000), torch.zeros(100_000)).item()
+    assert denoise_loss(nn.Sequential(layer)).item() == pytest.approx(1 + normal, rel=0.02)

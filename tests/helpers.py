@@ -1,0 +1,60 @@
+"""Small builders that several tests need."""
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from denoiserep_ext import DenoiseRepConfig, convert_
+from denoiserep_ext.core.layers import DenoiseLayer, denoise_layers
+
+
+def randomise_(model: nn.Module, scale: float = 1.0, seed: int = 0) -> nn.Module:
+    """Give every predictor of a converted model random, fitted values."""
+    generator = torch.Generator().manual_seed(seed)
+    for _, layer in denoise_layers(model):
+        predictor = layer.denoiser
+        with torch.no_grad():
+            for name in predictor._names:
+                tensor = getattr(predictor, name)
+                tensor.copy_(scale * torch.randn(tensor.shape, generator=generator,
+                                                 dtype=tensor.dtype))
+            predictor.fitted.fill_(1.0)
+    return model
+
+
+def converted(layer: nn.Module, **options) -> DenoiseLayer:
+    """A single layer, converted at step 500 with the full step unless told otherwise."""
+    options = {'layers': 'all', 'steps': (500, ), 'update': 'posterior', **options}
+    model = nn.Sequential(layer)
+    convert_(model, DenoiseRepConfig(**options))
+    return model[0]
+
+
+class TinyNet(nn.Module):
+    """A residual block, an MLP block, BatchNorm and dropout: something of everything."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        self.block = BasicBlock(width)
+        self.dropout = nn.Dropout(0.5)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x):
+        x = self.block(self.stem(x)).mean((2, 3))
+        return self.head(x + self.mlp(self.dropout(x)))
+
+
+class BasicBlock(nn.Module):
+    """Two convs with BatchNorm and a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, groups=2, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x):
+        return (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
