@@ -188,7 +188,7 @@ def test_sgd_converges_to_the_one_pass_optimum(noise):
     reference = copy.deepcopy(model)
     convert_(reference, DenoiseRepConfig(**options))
     floors = fit_one_pass_(reference, [x])
-    convert_(model, DenoiseRepConfig(solver='sgd', **options))
+    convert_(model, DenoiseRepConfig(solver='sgd', tokens=512, **options))
     with observing(model) as moments:
         model(x)
     enter_phase_(model, DENOISE)
@@ -349,7 +349,8 @@ def test_denoise_phase_freezes_statistics_dropout_and_nothing_the_host_froze():
     with torch.no_grad():
         first, second = (model(torch.ones(2, 3, 6, 6)) for _ in range(2))
     assert torch.equal(first, second), 'dropout is off'
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()
+               if 'denoiser' not in k)
     assert denoise_loss(model).item() > 0
     model.train()
     enter_phase_(model, BACKBONE)

@@ -1,0 +1,97 @@
+"""``python -m denoiserep_ext``: look at what would be converted, write the embedded data."""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .core.config import DenoiseRepConfig
+from .core.conversion import convert_
+from .version import __version__
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments; the process's own if None.
+
+    Returns:
+        Exit status: 0, or 2 for bad input (said on stderr).
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, FileExistsError, FileNotFoundError, ImportError) as error:
+        print(f'denoiserep_ext {args.command}: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='python -m denoiserep_ext', description=__doc__)
+    parser.add_argument('--version', action='version', version=__version__)
+    commands = parser.add_subparsers(dest='command', required=True)
+
+    inspect = commands.add_parser(
+        'inspect', help='print which layers of a model would be converted, at which step, or why not')
+    inspect.add_argument('model', help='an OpenMMLab config file (or pkg::config), timm:NAME or '
+                         'torchvision:NAME; nothing is downloaded')
+    inspect.add_argument('--target', default=None,
+                         help="part of the model, '' for all (default: backbone for a config)")
+    inspect.add_argument('--layers', nargs='+', default=['auto'], metavar='SELECTION',
+                         help="'auto', 'all', one regular expression, or several name suffixes")
+    inspect.add_argument('--step-stride', type=int, default=1)
+    inspect.set_defaults(run=_inspect)
+
+    digits = commands.add_parser(
+        'digits', help="write scikit-learn's handwritten digits as an image folder with "
+        'train, val and test parts')
+    digits.add_argument('out', type=Path, help='folder to create')
+    digits.set_defaults(run=_digits)
+    return parser
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    layers = args.layers[0] if len(args.layers) == 1 else args.layers
+    config = DenoiseRepConfig(layers=layers, step_stride=args.step_stride)
+    model, target = _load_model(args.model)
+    target = target if args.target is None else args.target
+    try:
+        part = model.get_submodule(target)
+    except AttributeError:
+        children = ', '.join(name for name, _ in model.named_children())
+        raise ValueError(f'the model has no part {target!r}: there are {children}.') from None
+    print(convert_(part, config))
+
+
+def _load_model(source: str):
+    """A model without pretrained weights, and the part of it that is converted by default."""
+    library, _, name = source.partition(':')
+    if library in ('timm', 'torchvision') and not name.startswith(':'):
+        return _library_model(library, name), ''
+    try:
+        from .mm.models import build_model
+    except ImportError as error:
+        raise ImportError(f'a config needs mmengine and its toolbox ({error}): '
+                          f'bash tools/install.sh, or pip install denoiserep_ext[mmpretrain].') from error
+    return build_model(source), 'backbone'
+
+
+def _library_model(library: str, name: str):
+    try:
+        if library == 'timm':
+            import timm
+            return timm.create_model(name, pretrained=False)
+        import torchvision
+        return torchvision.models.get_model(name, weights=None)
+    except ImportError as error:
+        raise ImportError(f'{library} is not installed: pip install {library}.') from error
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f'{library} has no model {name!r} ({error}).') from error
+
+
+def _digits(args: argparse.Namespace) -> None:
+    from .datasets.digits import write_image_folder
+    counts = write_image_folder(args.out)
+    print(f'{args.out}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))

@@ -1,0 +1,53 @@
+"""Models from OpenMMLab configs, without a Runner."""
+from __future__ import annotations
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+
+def build_model(config: str | Config) -> nn.Module:
+    """Build a config's model with fresh weights.
+
+    Args:
+        config: A config, its file, or ``pkg::file`` of an installed toolbox.
+
+    Raises:
+        FileNotFoundError: if the config file does not exist.
+        ValueError: if it describes no model.
+        ImportError: if its toolbox is not installed.
+    """
+    if isinstance(config, str):
+        if '::' in config:
+            from mmengine.hub import get_config
+            config = get_config(config)
+        else:
+            config = Config.fromfile(config)
+    if 'model' not in config:
+        raise ValueError(f'{config.filename or "the config"} has no model.')
+    require_toolbox(config.get('default_scope'))
+    init_default_scope(config.get('default_scope', 'mmengine'))
+    model = dict(config.model)
+    if 'data_preprocessor' in config:
+        # What the Runner of mmpretrain does for its configs.
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+        if config.get('default_scope') == 'mmpretrain':
+            model['data_preprocessor'] = {'type': 'ClsDataPreprocessor', **model['data_preprocessor']}
+    return MODELS.build(model)
+
+
+def require_toolbox(scope: str | None) -> None:
+    """Check that a config's toolbox is there.
+
+    Raises:
+        ImportError: naming it and how to get it.
+    """
+    packages = {'mmpretrain': 'mmpretrain', 'mmdet': 'mmdet', 'mmseg': 'mmsegmentation'}
+    if scope is None or scope == 'mmengine':
+        return
+    try:
+        __import__(scope)
+    except ImportError as error:
+        package = packages.get(scope, scope)
+        raise ImportError(f'{scope} is needed by this config and cannot be imported ({error}): '
+                          f'bash tools/install.sh, or pip install {package}.') from error
