@@ -10,25 +10,27 @@ import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile('default', max_examples=100, deadline=None, derandomize=True,
-                          suppress_health_check=[HealthCheck.too_slow])
+                          suppress_health_check=[HealthCheck.too_slow,
+                                                  HealthCheck.function_scoped_fixture])
 settings.register_profile('long', parent=settings.get_profile('default'), max_examples=2000,
                           derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get('DENOISEREP_FUZZ', 'default'))
-
-_worst: dict[str, float] = defaultdict(float)
-
 
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope='session')
-def record_error():
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    torch.set_num_threads(1)  # workers share the cores; spinning thread pools would fight over them
+
+
+@pytest.fixture
+def record_error(record_property):
     """Note an error under a heading; the worst of each is printed after the run."""
 
     def record(heading: str, error: float) -> None:
-        _worst[heading] = max(_worst[heading], float(error))
+        record_property('error', (heading, float(error)))
 
     return record
 
@@ -43,7 +45,12 @@ def real_data() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter):
-    if _worst:
+    worst: dict[str, float] = defaultdict(float)
+    for report in terminalreporter.stats.get('passed', []):
+        for name, value in report.user_properties:
+            if name == 'error':
+                worst[value[0]] = max(worst[value[0]], value[1])
+    if worst:
         terminalreporter.section('worst errors of this run')
-        for heading, error in sorted(_worst.items()):
+        for heading, error in sorted(worst.items()):
             terminalreporter.write_line(f'{heading:<72} {error:.2e}')

@@ -8,7 +8,7 @@ custom_hooks = [
         recipe='alternate',
         solver='sgd',
         period=10,
-        loss_weight=0.01)
+        loss_weight=0.01),
 ]
 
 param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=120)]

@@ -3,12 +3,13 @@
 _base_ = './vit-base-p16_denoiserep-joint_32xb128-mae_in1k.py'
 
 custom_hooks = [
+    dict(type='EMAHook', momentum=0.0001),
     dict(
         type='denoiserep_ext.DenoiseRepHook',
         recipe='alternate',
         solver='sgd',
         period=10,
-        loss_weight=0.01)
+        loss_weight=0.01),
 ]
 
 param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=120)]

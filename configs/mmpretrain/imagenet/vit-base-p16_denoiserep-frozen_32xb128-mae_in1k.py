@@ -2,7 +2,10 @@
 # solved from.
 _base_ = './vit-base-p16_denoiserep-joint_32xb128-mae_in1k.py'
 
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='frozen')]
+custom_hooks = [
+    dict(type='EMAHook', momentum=0.0001),
+    dict(type='denoiserep_ext.DenoiseRepHook', recipe='frozen'),
+]
 
 param_scheduler = []
 train_cfg = dict(max_epochs=1)

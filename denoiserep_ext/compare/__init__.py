@@ -1,0 +1,1 @@
+"""Baseline, control and DenoiseRep for the same budget: what tools/compare.py runs."""

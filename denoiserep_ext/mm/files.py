@@ -1,0 +1,82 @@
+"""Reading OpenMMLab checkpoints safely, and writing plain ones."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+from .plain_checkpoints import KEY
+
+
+def _history_buffer_types() -> list:
+    """What mmengine's message hub leaves in a checkpoint besides tensors."""
+    reconstruct = np.array([0]).__reduce__()[0]
+    dtypes = [type(np.dtype(code)) for code in ('float64', 'float32', 'int64', 'int32', 'bool')]
+    return [HistoryBuffer, reconstruct, np.ndarray, np.dtype, np.core.multiarray.scalar
+            if hasattr(np, 'core') else np._core.multiarray.scalar, *dtypes]
+
+
+def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU, tensors and plain data only.
+
+    Args:
+        path: Checkpoint file.
+        unsafe: Allow arbitrary pickles, which can run code: only for files you trust.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is no checkpoint, or would need ``unsafe``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such checkpoint.')
+    try:
+        if unsafe:
+            checkpoint = torch.load(path, map_location='cpu', weights_only=False)
+        else:
+            with torch.serialization.safe_globals(_history_buffer_types()):
+                checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(f'{path} cannot be read safely ({type(error).__name__}: {error}). If it '
+                         f'is a checkpoint you trust, allow unsafe loading.') from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.')
+    return checkpoint
+
+
+def export_plain(source: str | Path, target: str | Path, overwrite: bool = False,
+                 unsafe: bool = False) -> list[str]:
+    """Write the fused weights of a DenoiseRep checkpoint alone: no training state, no optimiser.
+
+    Args:
+        source: Checkpoint written by a run with DenoiseRepHook.
+        target: File to write; it appears whole or not at all.
+        overwrite: Replace an existing ``target``.
+        unsafe: See :func:`read_checkpoint`.
+
+    Returns:
+        Names of the layers that had been converted.
+
+    Raises:
+        FileExistsError: if ``target`` is there already.
+        ValueError: if ``source`` is no such checkpoint.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() and not overwrite:
+        raise FileExistsError(f'{target} exists: remove it or choose another name.')
+    checkpoint = read_checkpoint(source, unsafe)
+    if KEY not in checkpoint or 'state_dict' not in checkpoint:
+        raise ValueError(f'{source} was not written by a run with DenoiseRepHook: there is nothing '
+                         f'fused in it (keys: {", ".join(sorted(map(str, checkpoint)))}).')
+    meta = {key: value for key, value in checkpoint.get('meta', {}).items()
+            if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name', 'mmengine_version')}
+    partial = target.with_name(f'{target.name}.partial')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({'meta': meta, 'state_dict': checkpoint['state_dict']}, partial)
+    os.replace(partial, target)
+    raw = checkpoint[KEY]['raw']
+    return sorted({key.rpartition('.denoiser.')[0] for key in raw if '.denoiser.' in key})

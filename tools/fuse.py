@@ -1,0 +1,27 @@
+#!/usr/bin/env python
+"""Write the fused weights of a DenoiseRep training checkpoint alone, ready to publish.
+
+Every checkpoint a run writes is fused already; this leaves out the optimiser and what --resume needs.
+"""
+import argparse
+import sys
+
+from denoiserep_ext.mm.files import export_plain
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='checkpoint written by a run with DenoiseRepHook')
+    parser.add_argument('out', help='file to write')
+    parser.add_argument('--unsafe', action='store_true',
+                        help='allow a pickle that can run code; only for files you trust')
+    args = parser.parse_args()
+    try:
+        layers = export_plain(args.checkpoint, args.out, unsafe=args.unsafe)
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
+        sys.exit(f'fuse: {error}')
+    print(f'{args.out}: plain weights, {len(layers)} denoised layers fused')
+
+
+if __name__ == '__main__':
+    main()
