@@ -28,6 +28,7 @@ DENOISE = Phase('denoise', host_trains=False, predictors_learn=True)
 BACKBONE = Phase('backbone', host_trains=True, predictors_learn=False)
 JOINT = Phase('joint', host_trains=True, predictors_learn=True)
 
+PHASES = {phase.name: phase for phase in (DENOISE, BACKBONE, JOINT)}
 RECIPES = ('joint', 'alternate', 'frozen')
 
 

@@ -19,7 +19,7 @@ from ..core.fusion import step_sizes
 from ..core.layers import check_finite, denoise_layers
 from ..core.observers import track_loss_
 from ..core.one_pass import RunningMoments
-from ..core.recipes import Phase, Recipe, enter_phase_
+from ..core.recipes import PHASES, Phase, Recipe, enter_phase_
 from ..core.sgd import PredictorSGD
 from ..registry import HOOKS
 from .options import denoise_config
@@ -144,8 +144,6 @@ class DenoiseRepHook(Hook):
         make_pausable_(runner.optim_wrapper)
         if self._resumed is not None:
             self._load_training_state(self._resumed)
-            self._phase = self.recipe.phase(self._position(runner))
-            pause_(runner.optim_wrapper, not self._phase.host_trains)
             self._resumed = None
 
     def _build_optimizer(self, host: torch.optim.Optimizer, parameters) -> torch.optim.Optimizer:
@@ -165,12 +163,12 @@ class DenoiseRepHook(Hook):
         phase = self.recipe.phase(self._position(runner))
         if phase != self._phase:
             print_log(f'DenoiseRep phase: {phase.name}', 'current')
-            pause_(runner.optim_wrapper, not phase.host_trains)
             if self._phase is not None:
                 runner.model.train()
                 if phase.predictors_learn:
                     self.moments.reset_()  # the backbone has moved on since the last block
             self._phase = phase
+        pause_(runner.optim_wrapper, not phase.host_trains)
         enter_phase_(self.model, phase)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -225,7 +223,7 @@ class DenoiseRepHook(Hook):
 
     def _training_state(self) -> dict[str, Any]:
         state = {'config': asdict(self.config), 'recipe': asdict(self.recipe),
-                 'learned': self._learned, 'figures': self._figures, 'scalars': self._scalars,
+                 'phase': self._phase.name, 'learned': self._learned, 'figures': self._figures, 'scalars': self._scalars,
                  'moments': self.moments.state_dict(),
                  'loss_calls': {name: [o.calls for o in layer.observers]
                                 for name, layer in denoise_layers(self.model)}}
@@ -241,6 +239,7 @@ class DenoiseRepHook(Hook):
                     f'Cannot resume: {odd[0]} is {mine[odd[0]]!r} here and '
                     f'{state[key].get(odd[0])!r} in the checkpoint. Resume with the options the '
                     f'run was started with, or start anew from it with load_from.')
+        self._phase = PHASES[state['phase']]
         self._learned = state['learned']
         self._figures, self._scalars = state['figures'], state['scalars']
         self.moments.load_state_dict(state['moments'])

@@ -185,7 +185,7 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path, digits, baseline, hook, 
         return cfg
 
     train(config('whole', load_from=baseline('resnet')))
-    resumed = train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/epoch_3.pth')))
+    resumed = train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/epoch_2.pth')))
     assert resumed.epoch == 4
     whole, again = load(tmp_path / 'whole/epoch_4.pth'), load(tmp_path / 'resumed/epoch_4.pth')
     assert equal(whole['state_dict'], again['state_dict'])
