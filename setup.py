@@ -37,7 +37,7 @@ extras = {
     'mmdet': mm + ['mmdet>=3.3.0,<3.4.0'],
     'mmseg': mm + ['mmsegmentation>=1.2.2,<1.3.0', 'ftfy', 'regex'],
     'tools': ['scikit-learn', 'matplotlib', 'tqdm', 'pillow'],
-    'tests': ['pytest', 'hypothesis', 'ruff', 'timm', 'tensorboard'],
+    'tests': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'timm', 'tensorboard'],
 }
 extras['all'] = sorted({package for group in extras.values() for package in group})
 

@@ -73,8 +73,8 @@ def _load_model(source: str):
     try:
         from .mm.models import build_model
     except ImportError as error:
-        raise ImportError(f'a config needs mmengine and its toolbox ({error}): '
-                          f'bash tools/install.sh, or pip install denoiserep_ext[mmpretrain].') from error
+        raise ImportError(f'a config needs mmengine and its toolbox ({error}): bash '
+                          f'tools/install.sh, or pip install denoiserep_ext[mmpretrain].') from error
     return build_model(source), 'backbone'
 
 

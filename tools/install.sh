@@ -70,7 +70,7 @@ fi
 
 say 'OpenMMLab toolboxes and tools'
 pip install -q -c "$constraints" "${hosts[@]}" \
-  scikit-learn matplotlib tqdm pillow pytest hypothesis ruff timm tensorboard
+  scikit-learn matplotlib tqdm pillow pytest pytest-xdist hypothesis ruff timm tensorboard
 
 say 'denoiserep_ext (editable)'
 pip install -q --no-deps --no-build-isolation -e .

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -148,7 +148,7 @@ def _rebuild(plain_type: type) -> nn.Module:
     return cls.__new__(cls)
 
 
-@lru_cache(maxsize=None)
+@cache
 def denoise_class(plain_type: type) -> type:
     """The denoising subclass of a layer's own type (one per type)."""
     return type(f'Denoise{plain_type.__name__}', (DenoiseLayer, plain_type),
@@ -184,8 +184,8 @@ def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int,
     return layer
 
 
-_ATTACHED = ('denoise_config', 'denoise_name', 'step', 'index', 'coefficients', 'train_path', 'eval_path',
-             'observers', 'observing', 'held', 'noise_calls')
+_ATTACHED = ('denoise_config', 'denoise_name', 'step', 'index', 'coefficients', 'train_path',
+             'eval_path', 'observers', 'observing', 'held', 'noise_calls')
 
 
 def detach_(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:

@@ -97,7 +97,8 @@ class DenoiseRepHook(Hook):
         else:
             report = convert_(part, self.config)
             print_log(f'DenoiseRep converts {self.target or "the model"} '
-                      f'(recipe {self.recipe.name}, solver {self.config.solver}):\n{report}', 'current')
+                      f'(recipe {self.recipe.name}, solver {self.config.solver}):\n{report}',
+                      'current')
         runner.register_hook(PlainCheckpoints(self.model, self._training_state))
 
     def _adopt(self, part: nn.Module) -> None:
@@ -223,7 +224,8 @@ class DenoiseRepHook(Hook):
 
     def _training_state(self) -> dict[str, Any]:
         state = {'config': asdict(self.config), 'recipe': asdict(self.recipe),
-                 'phase': self._phase.name, 'learned': self._learned, 'figures': self._figures, 'scalars': self._scalars,
+                 'phase': self._phase.name, 'learned': self._learned,
+                 'figures': self._figures, 'scalars': self._scalars,
                  'moments': self.moments.state_dict(),
                  'loss_calls': {name: [o.calls for o in layer.observers]
                                 for name, layer in denoise_layers(self.model)}}

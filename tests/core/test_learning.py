@@ -9,12 +9,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from denoiserep_ext import (DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_,
-                            fuse_)
+from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_, fuse_
 from denoiserep_ext.core.layers import denoise_layers
 from denoiserep_ext.core.moments import Moments
-from denoiserep_ext.core.one_pass import (RunningMoments, expected_loss, loss_floor, observing, solve,
-                                          solve_)
+from denoiserep_ext.core.one_pass import (
+    RunningMoments,
+    expected_loss,
+    loss_floor,
+    observing,
+    solve,
+    solve_,
+)
 from denoiserep_ext.core.recipes import BACKBONE, DENOISE, JOINT, Recipe, enter_phase_
 from tests.helpers import TinyNet, converted, randomise_
 

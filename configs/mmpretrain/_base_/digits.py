@@ -4,7 +4,7 @@ data_preprocessor = dict(
 
 _pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(32, 32)),
+    dict(type='Resize', scale=(16, 16)),
     dict(type='PackInputs'),
 ]
 

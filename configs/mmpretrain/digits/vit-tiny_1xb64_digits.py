@@ -6,7 +6,7 @@ model = dict(
     backbone=dict(
         type='VisionTransformer',
         arch=dict(embed_dims=96, num_layers=4, num_heads=4, feedforward_channels=384),
-        img_size=32,
+        img_size=16,
         patch_size=4,
         drop_rate=0.1),
     neck=None,

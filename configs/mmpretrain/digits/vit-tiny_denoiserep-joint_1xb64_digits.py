@@ -1,7 +1,7 @@
 # Ten more epochs from the baseline, at one tenth of its learning rate, with the one line.
 _base_ = ['./vit-tiny_1xb64_digits.py']
 
-load_from = 'work_dirs/vit-tiny_1xb64_digits/epoch_20.pth'
+load_from = 'work_dirs/vit-tiny_1xb64_digits/epoch_30.pth'
 custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook')]
 
 optim_wrapper = dict(optimizer=dict(lr=2e-4))

@@ -1,0 +1,189 @@
+"""What a trained DenoiseRep model costs, and how exactly it was fused."""
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from ..core.config import DenoiseRepConfig
+from ..core.conversion import convert_
+from ..core.fusion import fuse_
+from ..core.layers import denoise_layers, explicit_path
+from ..mm.files import read_checkpoint
+from ..mm.models import build_model
+from ..mm.plain_checkpoints import KEY, unpack
+from .stages import HOOK, without_hook
+
+
+def fused_against_unfused(config: Config, checkpoint: Path, fused: Path, batches: int = 3) -> float:
+    """Largest difference, relative to the largest feature, between a backbone that denoises its
+    features explicitly and the one read from the fused file, over test images.
+
+    Args:
+        config: Config with DenoiseRepHook.
+        checkpoint: Training checkpoint of that config, raw weights and predictors.
+        fused: The plain file made from it.
+        batches: Test batches to compare on.
+    """
+    stock = without_hook(config)
+    unfused, plain = build_model(stock).eval(), build_model(stock).eval()
+    plain.load_state_dict(read_checkpoint(fused)['state_dict'], strict=True)
+    state = read_checkpoint(checkpoint)
+    part = unfused.get_submodule(_hook_of(config).get('target', 'backbone'))
+    convert_(part, DenoiseRepConfig(**state[KEY]['config']))
+    unpack(unfused, state)
+    unfused.load_state_dict(state['state_dict'], strict=True)
+    worst = 0.0
+    loader = Runner.build_dataloader(stock.test_dataloader)
+    with torch.no_grad(), explicit_path(unfused):
+        for _, data in zip(range(batches), loader):
+            images = plain.data_preprocessor(data, False)['inputs']
+            for ours, theirs in zip(_tensors(unfused.backbone(images)),
+                                    _tensors(plain.backbone(images))):
+                worst = max(worst, ((ours - theirs).abs().max() / ours.abs().max()).item())
+    return worst
+
+
+def parameter_ratio(config: Config) -> float:
+    """Numbers held while training (weights and predictors) over those of the plain model."""
+    model = build_model(without_hook(config))
+    plain = sum(p.numel() for p in model.parameters())
+    hook = {k: v for k, v in _hook_of(config).items() if k in DenoiseRepConfig.__dataclass_fields__}
+    convert_(model.get_submodule(_hook_of(config).get('target', 'backbone')), DenoiseRepConfig(**hook))
+    predictors = sum(tensor.numel() for _, layer in denoise_layers(model)
+                     for tensor in layer.denoiser.state_dict().values() if tensor.dim())
+    return (plain + predictors) / plain
+
+
+def step_times(configs: dict[str, Config], work_dir: Path, iterations: int = 30, rounds: int = 2,
+               warmup: int = 5) -> dict[str, float]:
+    """Median seconds of a real Runner's training step for each config, in turns within this process.
+
+    Args:
+        configs: Configs by name, trained from fresh weights.
+        work_dir: For the runners' logs.
+        iterations: Steps timed per round.
+        rounds: How often each config has its turn, so that a drifting machine hits all alike.
+        warmup: Steps before those timed.
+    """
+    times: dict[str, list[float]] = {name: [] for name in configs}
+    for turn in range(rounds):
+        for name, config in configs.items():
+            cfg = copy.deepcopy(config)
+            cfg.merge_from_dict(dict(
+                train_cfg=dict(_delete_=True, by_epoch=False, max_iters=warmup + iterations),
+                work_dir=str(work_dir), load_from=None, resume=False, log_level='ERROR',
+                experiment_name=f'timing-{name}-{turn}-{time.monotonic_ns()}'))
+            for key in [k for k in cfg if k.startswith(('val_', 'test_'))]:
+                cfg.pop(key)
+            cfg.param_scheduler = None
+            cfg.default_hooks = dict(checkpoint=None, logger=None, visualization=None)
+            cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+            runner = Runner.from_cfg(cfg)
+            timer = StepTimer()
+            runner.register_hook(timer.first)
+            runner.register_hook(timer.last)
+            runner.train()
+            times[name] += timer.seconds[warmup:]
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+class StepTimer:
+    """Times an iteration from before the first hook to after the last one, data loading excluded."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.first, self.last = _Before(self), _After(self)
+
+
+class _Before(Hook):
+    priority = 'HIGHEST'
+
+    def __init__(self, timer: StepTimer) -> None:
+        self.timer = timer
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self.timer.start = time.perf_counter()
+
+
+class _After(Hook):
+    priority = 'LOWEST'
+
+    def __init__(self, timer: StepTimer) -> None:
+        self.timer = timer
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.timer.seconds.append(time.perf_counter() - self.timer.start)
+
+
+def inference_ratio(config: Config, fused: Path, shape: tuple[int, ...] | None = None,
+                    repeats: int = 20) -> float:
+    """Median time of the fused backbone's forward over the stock backbone's, in turns.
+
+    Args:
+        config: Config with DenoiseRepHook.
+        fused: Its fused file.
+        shape: Input shape; by default that of a test batch.
+        repeats: Timed calls of each.
+    """
+    stock = without_hook(config)
+    ours, theirs = build_model(stock).eval(), build_model(stock).eval()
+    ours.load_state_dict(read_checkpoint(fused)['state_dict'], strict=True)
+    fuse_(ours)  # nothing to do: the file is plain
+    if shape is None:
+        data = next(iter(Runner.build_dataloader(stock.test_dataloader)))
+        images = ours.data_preprocessor(data, False)['inputs']
+    else:
+        images = torch.randn(shape)
+    with torch.inference_mode():
+        medians = in_turns({'ours': lambda: ours.backbone(images),
+                            'stock': lambda: theirs.backbone(images)}, repeats)
+    return medians['ours'] / medians['stock']
+
+
+def in_turns(calls: dict[str, Callable[[], Any]], repeats: int, warmup: int = 2) -> dict[str, float]:
+    """Median seconds of each call, called in turns."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(warmup + repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn >= warmup:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _hook_of(config: Config) -> dict:
+    return next(hook for hook in config.custom_hooks if hook['type'].rpartition('.')[2] == HOOK)
+
+
+def _tensors(output: Any) -> list[torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        return [output]
+    values = output.values() if isinstance(output, dict) else output
+    return [tensor for value in values for tensor in _tensors(value)]
+
+
+def operators(model: nn.Module, *inputs: torch.Tensor) -> int:
+    """Number of operations of a forward, for telling two graphs apart."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counter(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            Counter.count += 1
+            return func(*args, **(kwargs or {}))
+
+    with torch.no_grad(), Counter():
+        model(*inputs)
+    return Counter.count

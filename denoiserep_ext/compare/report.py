@@ -1,0 +1,93 @@
+"""Table, JSON and picture of a comparison."""
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+from ..mm.files import read_checkpoint
+from ..mm.plain_checkpoints import KEY
+from .stages import ROWS
+
+TITLES = {'baseline': 'baseline', 'control': 'control (as long, no DenoiseRep)',
+          'denoiserep': 'DenoiseRep, fused'}
+
+
+def table(reports: list[dict]) -> str:
+    """One table for several comparisons; a value that was not measured is a dash."""
+    rows = [('model', 'row', 'metric', 'mean', 'std', 'n')]
+    for report in reports:
+        for row in ROWS:
+            for metric, figures in report['summary'][row].items():
+                std = '-' if math.isnan(figures['std']) else f'{figures["std"]:.2f}'
+                rows.append((report['name'], TITLES[row], metric, f'{figures["mean"]:.2f}', std,
+                             str(figures['n'])))
+    lines = _columns(rows)
+    costs = [('model', 'fused - unfused', 'step time', 'parameters', 'inference time')]
+    for report in reports:
+        cost = report.get('costs') or {}
+        costs.append((report['name'], *(
+            '-' if cost.get(key) is None else style.format(cost[key]) for key, style in (
+                ('fused_against_unfused', '{:.1e}'), ('step_time', 'x {:.2f}'),
+                ('parameters', 'x {:.2f}'), ('inference_time', 'x {:.2f}')))))
+    lines += ['', *_columns(costs),
+              '(fused - unfused: largest relative difference of features; ratios against plain, '
+              'medians of one run)', '', *(report['verdict'] for report in reports)]
+    return '\n'.join(lines)
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return [lines[0], '-' * max(map(len, lines)), *lines[1:]]
+
+
+def layer_figures(results: list[dict]) -> dict[str, dict[str, float]]:
+    """Denoising loss and floor per layer of the first DenoiseRep run, from its checkpoint."""
+    first = next(result for result in results if result['row'] == 'denoiserep')
+    return read_checkpoint(first['checkpoint'])[KEY]['figures']
+
+
+def save_json(report: dict, path: Path) -> None:
+    """Write a report, whole or not at all."""
+    partial = path.with_name(f'{path.name}.partial')
+    partial.write_text(json.dumps(report, indent=2))
+    os.replace(partial, path)
+
+
+def save_picture(reports: list[dict], path: Path) -> None:
+    """Metric with error bars and every seed, and denoising loss per layer with its floor."""
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, len(reports), figsize=(5.5 * len(reports), 7.5), squeeze=False,
+                                layout='constrained')
+    for (bars, layers), report in zip(axes.T, reports):
+        metric = report['metric']
+        for position, row in enumerate(ROWS):
+            values = [r['metrics'][metric] for r in report['results'] if r['row'] == row]
+            summary = report['summary'][row][metric]
+            std = 0.0 if math.isnan(summary['std']) else summary['std']
+            bars.errorbar(position, summary['mean'], std, fmt='o', capsize=6, color=f'C{position}')
+            bars.plot([position + 0.12] * len(values), values, '.', color='grey', alpha=0.7)
+            bars.annotate(f'{summary["mean"]:.2f}', (position, summary['mean']), (-8, 0),
+                          textcoords='offset points', ha='right', va='center')
+        bars.set_xticks(range(len(ROWS)), ['baseline', 'control', 'DenoiseRep'])
+        bars.set_xlim(-0.6, len(ROWS) - 0.4)
+        bars.set_ylabel(metric)
+        bars.set_title(f'{report["name"]}\nmean and standard deviation, {len(report["seeds"])} seeds')
+        figures = report['layers']
+        names = list(figures['floor'])
+        layers.plot(range(len(names)), [figures['loss'][n] for n in names], 'o-', label='loss')
+        layers.plot(range(len(names)), [figures['floor'][n] for n in names], 'k_', ms=12,
+                    label='floor (closed form)')
+        short = [n.removeprefix('backbone.') for n in names]
+        layers.set_xticks(range(len(names)), short, rotation=90, fontsize=7)
+        layers.set_ylabel('denoising loss per layer')
+        layers.legend()
+    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
+    figure.savefig(partial, dpi=110)
+    plt.close(figure)
+    os.replace(partial, path)

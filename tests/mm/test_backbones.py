@@ -1,0 +1,74 @@
+"""Whole backbones of MMPretrain: fused against explicit, features of real shape."""
+import copy
+
+import pytest
+import torch
+from mmpretrain import get_model
+
+from denoiserep_ext import (
+    DenoiseRepConfig,
+    convert_,
+    explicit_path,
+    fit_one_pass_,
+    fuse_,
+    fused_state_dict,
+)
+from denoiserep_ext.core.layers import denoise_layers
+
+MODELS = {
+    'resnet50_8xb32_in1k': (224, 52),
+    'vit-base-p16_32xb128-mae_in1k': (224, 24),
+    'swin-tiny_16xb64_in1k': (224, 24),
+    'swinv2-tiny-w8_16xb64_in1k-256px': (256, 24),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('options', [dict(), dict(update='posterior', step_stride=10,
+                                                  noise='relative')], ids=['paper', 'strong'])
+def test_fused_backbone_equals_explicit_one(name, options, record_error):
+    size, count = MODELS[name]
+    known = {'vit-base-p16_32xb128-mae_in1k': 'configs'}
+    backbone = build(name) if name in known else get_model(name, pretrained=False).backbone
+    backbone.init_weights()
+    backbone.eval()
+    stock = copy.deepcopy(backbone)
+    images = torch.randn(2, 3, size, size)
+    report = convert_(backbone, DenoiseRepConfig(**options), example_inputs=images)
+    assert len(report.converted) == count
+    steps = [layer.step for layer in report.converted]
+    assert steps == sorted(steps, reverse=True), 'order of definition is the order of calls'
+    with torch.no_grad():
+        plain = stock(images)
+        assert_same(backbone(images), plain, 0.0)
+        fit_one_pass_(backbone, [images])
+        with explicit_path(backbone):
+            explicit = backbone(images)
+        state = fused_state_dict(backbone)
+        fuse_(backbone)
+        fused = backbone(images)
+    error = assert_same(fused, explicit, 1e-4)
+    record_error(f'{name}, {"strong" if options else "paper"}: fused against explicit, relative', error)
+    if options:
+        assert max((f - p).abs().max() / p.abs().max() for f, p in zip(fused, plain)) > 1e-3
+    assert not list(denoise_layers(backbone))
+    assert {n: type(m) for n, m in backbone.named_modules()} == {
+        n: type(m) for n, m in stock.named_modules()}
+    stock.load_state_dict(state, strict=True)
+    with torch.no_grad():
+        assert_same(stock(images), fused, 0.0)
+
+
+def build(name):
+    from mmengine.hub import get_config
+
+    from denoiserep_ext.mm.models import build_model
+    return build_model(get_config(f'mmpretrain::vision_transformer/{name}.py')).backbone
+
+
+def assert_same(ours, theirs, tolerance):
+    """Largest difference relative to the largest feature, checked."""
+    error = max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, theirs))
+    assert error <= tolerance
+    return error

@@ -1,0 +1,92 @@
+#!/usr/bin/env python
+"""Training step of the default hook and of the paper's predictors against the plain step.
+
+All variants run in one process, in turns, in mmengine's real Runner on ViT-S/16 with random images;
+figures are medians and their ratios. Nothing is downloaded.
+"""
+import argparse
+import json
+import platform
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from torch.utils.data import Dataset
+
+from denoiserep_ext.compare.measure import parameter_ratio, step_times
+
+VARIANTS = {
+    'plain': None,
+    'default hook (joint, one pass)': dict(),
+    'paper: SGD predictors, all tokens': dict(solver='sgd'),
+    'SGD predictors, 256 tokens': dict(solver='sgd', tokens=256),
+    'SGD predictors, rank 16': dict(solver='sgd', rank=16),
+}
+
+
+@DATASETS.register_module()
+class RandomImages(Dataset):
+    """The same random image over and over, uint8 [3, size, size], with labels."""
+
+    def __init__(self, size):
+        self.image = torch.randint(0, 256, (3, size, size), dtype=torch.uint8,
+                                   generator=torch.Generator().manual_seed(0))
+
+    def __len__(self):
+        return 1024
+
+    def __getitem__(self, index):
+        from mmpretrain.structures import DataSample
+        return {'inputs': self.image, 'data_samples': DataSample().set_gt_label(index % 10)}
+
+
+def vit_small(batch_size, size, hook):
+    return Config(dict(
+        default_scope='mmpretrain',
+        model=dict(
+            type='ImageClassifier',
+            backbone=dict(type='VisionTransformer', arch='deit-small', img_size=size, patch_size=16),
+            head=dict(type='VisionTransformerClsHead', num_classes=10, in_channels=384),
+            data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=10, mean=[127.0] * 3,
+                                   std=[64.0] * 3)),
+        train_dataloader=dict(batch_size=batch_size, num_workers=0, persistent_workers=False,
+                              dataset=dict(type='RandomImages', size=size, _scope_='mmengine'),
+                              collate_fn=dict(type='default_collate')),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-4)),
+        custom_hooks=[] if hook is None else [dict(type='denoiserep_ext.DenoiseRepHook', **hook)]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--batch-sizes', nargs='+', type=int, default=[8, 32])
+    parser.add_argument('--size', type=int, default=224, help='image size in pixels')
+    parser.add_argument('--iterations', type=int, default=8, help='timed steps per round')
+    parser.add_argument('--rounds', type=int, default=2)
+    parser.add_argument('--variants', nargs='+', choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'))
+    parser.add_argument('--out', type=Path, help='JSON file to write')
+    args = parser.parse_args()
+
+    print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, '
+          f'torch {torch.__version__}, ViT-S/16 at {args.size} px', flush=True)
+    results = []
+    for batch_size in args.batch_sizes:
+        configs = {}
+        for name in dict.fromkeys(['plain', *args.variants]):
+            configs[name] = vit_small(batch_size, args.size, VARIANTS[name])
+        times = step_times(configs, args.work_dir, args.iterations, args.rounds, warmup=3)
+        print(f'\nbatch {batch_size:<34} median step    ratio   parameters held')
+        for name, seconds in times.items():
+            held = 1.0 if VARIANTS[name] is None else parameter_ratio(configs[name])
+            ratio = seconds / times['plain']
+            print(f'{name:<40} {seconds:8.3f} s  x {ratio:5.2f}   x {held:5.2f}', flush=True)
+            results.append({'batch_size': batch_size, 'variant': name, 'seconds': seconds,
+                            'ratio': ratio, 'parameters': held})
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == '__main__':
+    main()

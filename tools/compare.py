@@ -1,0 +1,89 @@
+#!/usr/bin/env python
+"""Baseline, control and DenoiseRep for the same budget, over several seeds.
+
+CONFIG is an OpenMMLab config with DenoiseRepHook. The control is the same config without the hook;
+both start from the same baseline. Training and testing are the host's own (mim train, mim test); the
+fused file is tested with the config that has no hook. Run it again to go on where it stopped.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from denoiserep_ext.compare import measure, report
+from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
+from denoiserep_ext.compare.stages import without_hook
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', nargs='+', help='config(s) with DenoiseRepHook')
+    start = parser.add_mutually_exclusive_group(required=True)
+    start.add_argument('--baseline', nargs='+', help='config(s) that train the baselines')
+    start.add_argument('--checkpoint', nargs='+', help='trained baseline(s)')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--metric', help='metric of the picture (default: the first one)')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
+    parser.add_argument('--jobs', type=int, default=1, help='programs at a time')
+    parser.add_argument('--skip-costs', action='store_true', help='do not time anything')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='overrides of every config')
+    args = parser.parse_args()
+    starts = args.baseline or args.checkpoint
+    if len(starts) != len(args.config):
+        parser.error(f'{len(args.config)} configs need as many baselines, got {len(starts)}')
+    return args
+
+
+def read_config(path, options):
+    cfg = Config.fromfile(path)
+    if options:
+        cfg.merge_from_dict(options)
+    return cfg
+
+
+def compare(args, path, start):
+    """Run one comparison; return its report."""
+    config, name = read_config(path, args.cfg_options), Path(path).stem
+    folder = args.work_dir / name
+    plan = Comparison(
+        config=config, work_dir=folder, seeds=args.seeds, jobs=args.jobs,
+        baseline=read_config(start, args.cfg_options) if args.baseline else None,
+        checkpoint=None if args.baseline else Path(start))
+    results = plan.run()
+    metric = args.metric or next(iter(results[0]['metrics']))
+    if metric not in results[0]['metrics']:
+        raise ValueError(f'there is no metric {metric!r}: {", ".join(results[0]["metrics"])}')
+    last = next(r for r in results if r['row'] == 'denoiserep')
+    costs = {'fused_against_unfused': measure.fused_against_unfused(
+        config, last['checkpoint'], last['plain'])}
+    if not args.skip_costs:
+        print('timing plain and DenoiseRep steps in turns ...', flush=True)
+        times = measure.step_times({'plain': without_hook(config), 'denoiserep': config},
+                                   folder / 'timing')
+        costs.update(step_time=times['denoiserep'] / times['plain'],
+                     parameters=measure.parameter_ratio(config),
+                     inference_time=measure.inference_ratio(config, last['plain']))
+    result = {'name': name, 'seeds': args.seeds, 'metric': metric, 'results': results,
+              'summary': summarise(results), 'verdict': f'{name}: {verdict(results, metric)}',
+              'costs': costs, 'layers': report.layer_figures(results)}
+    report.save_json(result, folder / 'comparison.json')
+    return result
+
+
+def main():
+    args = parse_args()
+    try:
+        reports = [compare(args, path, start)
+                   for path, start in zip(args.config, args.baseline or args.checkpoint)]
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        sys.exit(f'compare: {error}')
+    picture = args.work_dir / 'comparison.png'
+    report.save_picture(reports, picture)
+    print(f'\n{report.table(reports)}\n')
+    print(f'picture: {picture}; figures: {args.work_dir}/*/comparison.json')
+
+
+if __name__ == '__main__':
+    main()
