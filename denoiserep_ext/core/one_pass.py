@@ -24,7 +24,10 @@ def solve(layer: DenoiseLayer, moments: Moments) -> tuple[Tensor, Tensor | None]
     Raises:
         FloatingPointError: if the moments are not finite.
     """
-    system = _System(layer, moments)
+    return _solve(layer, _System(layer, moments))
+
+
+def _solve(layer: DenoiseLayer, system: _System) -> tuple[Tensor, Tensor | None]:
     if not layer.step:
         return torch.zeros_like(system.clean), torch.zeros_like(system.mean)
     weight = system.noise_share**0.5 * system.power * system.inverse()
@@ -47,21 +50,30 @@ def loss_floor(layer: DenoiseLayer, moments: Moments) -> float:
     if not layer.step:
         return 1.0  # no noise was mixed in, so none of it can be predicted
     system = _System(layer, moments)
-    trace = system.inverse().diagonal(dim1=-2, dim2=-1).mean(-1)
-    return (1 - system.noise_share * system.power.flatten() * trace).mean().item()
+    return _floor(system, _solve(layer, system)[0])
+
+
+def _floor(system: _System, weight: Tensor) -> float:
+    # The optimal W_D is sqrt(1 - abar) p S^-1, so its trace is all that is needed.
+    trace = weight.diagonal(dim1=-2, dim2=-1).mean(-1)
+    return (1 - system.noise_share**0.5 * trace).mean().item()
 
 
 @torch.no_grad()
 def expected_loss(layer: DenoiseLayer, moments: Moments) -> float:
     """The L2 denoising loss of the layer's present predictor on these features, exactly (no noise
     is drawn): it equals :func:`loss_floor` right after solving."""
-    system, predictor = _System(layer, moments), layer.denoiser
+    return _expected_loss(layer, _System(layer, moments))
+
+
+def _expected_loss(layer: DenoiseLayer, system: _System,
+                   dtype: torch.dtype = torch.float64) -> float:
+    predictor = layer.denoiser
     matrix = predictor.matrix().double()
-    mean, second = system.mean, moments.second_moment(centred=False)
-    noisy = system.alpha_bar * second + system.noise_share * system.noise
+    mean, noisy = system.mean, system.alpha_bar * system.second + system.noise_share * system.noise
     cross = system.power.flatten() * matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
     error = (system.power.flatten() * system.channels - 2 * system.noise_share**0.5 * cross
-             + (matrix @ noisy * matrix).sum((1, 2)))
+             + ((matrix.to(dtype) @ noisy.to(dtype)) * matrix).sum((1, 2)))
     if predictor.bias is not None:
         offset = predictor.bias.double()
         drift = (matrix @ mean.unsqueeze(-1)).squeeze(-1)
@@ -80,6 +92,7 @@ class _System:
         self.channels = layer.denoiser.channels
         self.mean = moments.mean
         self.clean = moments.second_moment(self.centred)
+        self.second = moments.second_moment(False) if self.centred else self.clean
         if not torch.isfinite(self.clean).all():
             raise FloatingPointError(
                 f'{layer.denoise_name}: its input had non-finite '
@@ -162,10 +175,12 @@ def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None =
         raise ValueError(
             f'No features reached {", ".join(unseen[:3])}{" ..." if len(unseen) > 3 else ""}: there '
             f'were no batches, or the model does not use these layers (leave them out).')
-    solutions = {name: solve(layer, reduced[name]) for name, layer in layers}
+    systems = {name: _System(layer, reduced[name]) for name, layer in layers}
+    solutions = {name: _solve(layer, systems[name]) for name, layer in layers}
     for name, layer in layers:
         layer.denoiser.set_(*solutions[name])
-    return {name: loss_floor(layer, reduced[name]) for name, layer in layers}
+    return {name: _floor(systems[name], solutions[name][0]) if layer.step else 1.0
+            for name, layer in layers}
 
 
 class RunningMoments:
@@ -203,10 +218,13 @@ class RunningMoments:
         for name, layer in self.layers.items():
             moments = self.observers[name].moments
             total = moments.reduced()
-            figures['loss'][name] = expected_loss(layer, total)
-            figures['floor'][name] = loss_floor(layer, total)
+            system = _System(layer, total)
+            # The one product of full size beside the solution; for a log, float32 will do.
+            figures['loss'][name] = _expected_loss(layer, system, torch.float32)
+            solution = _solve(layer, system)
+            figures['floor'][name] = _floor(system, solution[0]) if layer.step else 1.0
             if solve:
-                solve_(layer, total)
+                layer.denoiser.set_(*solution)
             moments.decay_(self.decay)
         return figures
 

@@ -1,4 +1,10 @@
 """The mmengine adapter: one hook and one backbone builder for every OpenMMLab toolbox."""
+try:
+    import mmengine  # noqa: F401
+except ImportError as error:
+    raise ImportError('denoiserep_ext.mm needs mmengine and a toolbox: bash tools/install.sh, or pip '
+                      'install denoiserep_ext[mmpretrain].') from error
+
 from . import layer_types  # noqa: F401  (tells the core about mmcv's wrappers)
 from .backbone import DenoiseRepBackbone
 from .hook import DenoiseRepHook

@@ -5,23 +5,39 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 
 from .plain_checkpoints import KEY
 
+# What mmengine's message hub leaves in a checkpoint besides tensors and plain data. None of it is
+# needed here, so stand-ins that do nothing take its place and nothing of the file is ever called.
+_LEFT_BY_HOST = (
+    ('builtins', 'getattr'), ('mmengine.logging.history_buffer', 'HistoryBuffer'),
+    ('numpy', 'ndarray'), ('numpy', 'dtype'),
+    *((f'numpy.{core}.multiarray', name) for core in ('core', '_core')
+      for name in ('_reconstruct', 'scalar')),
+)
 
-def _history_buffer_types() -> list:
-    """What mmengine's message hub leaves in a checkpoint besides tensors."""
-    reconstruct = np.array([0]).__reduce__()[0]
-    dtypes = [type(np.dtype(code)) for code in ('float64', 'float32', 'int64', 'int32', 'bool')]
-    return [HistoryBuffer, reconstruct, np.ndarray, np.dtype, np.core.multiarray.scalar
-            if hasattr(np, 'core') else np._core.multiarray.scalar, *dtypes]
+
+class _Inert:
+    """Takes any arguments and state and keeps nothing."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs) -> None:
+        pass
+
+    def __setstate__(self, state) -> None:
+        pass
+
+
+_STAND_INS = [type(name, (_Inert, ), {'__module__': module}) for module, name in _LEFT_BY_HOST]
 
 
 def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU, tensors and plain data only.
+    """Load a checkpoint onto the CPU, tensors and plain data only (the host's log history is left
+    out).
 
     Args:
         path: Checkpoint file.
@@ -38,14 +54,24 @@ def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
         if unsafe:
             checkpoint = torch.load(path, map_location='cpu', weights_only=False)
         else:
-            with torch.serialization.safe_globals(_history_buffer_types()):
+            with torch.serialization.safe_globals(_STAND_INS):
                 checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        raise ValueError(f'{path} cannot be read safely ({type(error).__name__}: {error}). If it '
-                         f'is a checkpoint you trust, allow unsafe loading.') from error
+        lines = str(error).splitlines()
+        reason = next((line.strip() for line in lines if 'Unsupported' in line), lines[0])
+        raise ValueError(f'{path} cannot be read safely: {reason} If it is a checkpoint you trust, '
+                         f'allow unsafe loading.') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.')
     return checkpoint
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def export_plain(source: str | Path, target: str | Path, overwrite: bool = False,
@@ -73,7 +99,8 @@ def export_plain(source: str | Path, target: str | Path, overwrite: bool = False
         raise ValueError(f'{source} was not written by a run with DenoiseRepHook: there is nothing '
                          f'fused in it (keys: {", ".join(sorted(map(str, checkpoint)))}).')
     meta = {key: value for key, value in checkpoint.get('meta', {}).items()
-            if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name', 'mmengine_version')}
+            if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name', 'mmengine_version')
+            and _is_plain(value)}
     partial = target.with_name(f'{target.name}.partial')
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save({'meta': meta, 'state_dict': checkpoint['state_dict']}, partial)

@@ -9,12 +9,15 @@ from mmengine.config import Config
 
 from denoiserep_ext.compare.stages import without_hook
 from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.selection import select
 from denoiserep_ext.datasets.digits import write_image_folder
+from denoiserep_ext.mm.models import build_model
 from tests.mm.helpers import load, train
 from tests.mm.miniature import COUNT, WRITERS
 
 ROOT = Path(__file__).parents[2] / 'configs' / 'mmpretrain'
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob('[!_]*/*.py'))
+LIGHTER = {'large': ('tiny', 768), 'base': ('deit-tiny', 192), 'b': ('deit-tiny', 192)}
 RECIPES = ('alternate', 'joint', 'frozen')
 
 
@@ -34,6 +37,15 @@ def data(tmp_path_factory):
     patch.undo()
 
 
+def assert_converts(cfg, recipe):
+    """The config's own model is built, without memory, and its layers are found."""
+    with torch.device('meta'):
+        backbone = build_model(cfg).backbone
+    blocks = sum(type(m).__name__ in ('SwinBlock', 'TransformerEncoderLayer')
+                 for m in backbone.modules())
+    assert blocks and list(select(backbone, 'auto').values()).count(None) == 2 * blocks
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=str)
 def test_config_trains_and_evaluates(path, data, tmp_path, monkeypatch):
@@ -49,6 +61,11 @@ def test_config_trains_and_evaluates(path, data, tmp_path, monkeypatch):
     cfg.load_from, cfg.work_dir, cfg.log_level = None, str(tmp_path), 'ERROR'
     cfg.experiment_name = path.stem
     cfg.model.backbone.pop('init_cfg', None)
+    full = cfg.model.backbone.get('arch')
+    if full in LIGHTER:  # minutes per iteration on two cores: the full one is built, its little
+        assert_converts(cfg, recipe)  # sister with the same settings is trained
+        cfg.model.backbone.arch, cfg.model.head.in_channels = LIGHTER[full]
+        cfg.model.head.pop('hidden_dim', None)
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.update(num_workers=0, persistent_workers=False, batch_size=2)

@@ -1,0 +1,44 @@
+"""CIFAR-10 ResNet-20, label-free, fused at several strengths: accuracy on the test part.
+
+Moments come from the train part; nothing is tuned or selected. Run it as
+    DENOISEREP_TEST_DATA=FOLDER python -m tests.measure.resnet20_strengths
+"""
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+
+from tqdm import tqdm
+
+from denoiserep_ext import DenoiseRepConfig, convert_, fit_one_pass_, fuse_, step_sizes
+from tests.measure.cifar import accuracy, load_images, load_resnet20
+
+STRIDES = {'reverse': (0, 1, 5, 25, 50), 'posterior': (0, 1, 2, 5, 10, 25, 50)}
+
+
+def main() -> None:
+    data = Path(os.environ['DENOISEREP_TEST_DATA'])
+    model = load_resnet20(data)
+    train, _ = load_images(data, 'train')
+    test, labels = load_images(data, 'test')
+    print(f'plain: {accuracy(model, test, labels):.4f} on {len(labels)} test images, moments from '
+          f'{len(train)} train images')
+    print(f'{"update":<10} {"noise":<9} {"stride":>6} {"steps":>8} {"|W1-W|/|W|":>11} {"accuracy":>9}')
+    for update, strides in STRIDES.items():
+        for noise in ('unit', 'relative'):
+            for stride in strides:
+                twin = copy.deepcopy(model)
+                report = convert_(twin, DenoiseRepConfig(update=update, noise=noise,
+                                                         step_stride=stride))
+                fit_one_pass_(twin, tqdm(train.split(256), leave=False, desc=f'{update} {noise}'))
+                sizes = step_sizes(twin)
+                steps = [layer.step for layer in report.converted]
+                fuse_(twin)
+                print(f'{update:<10} {noise:<9} {stride:>6} {steps[-1]:>3}-{steps[0]:<4} '
+                      f'{sum(sizes.values()) / len(sizes):>11.5f} '
+                      f'{accuracy(twin, test, labels):>9.4f}', flush=True)
+
+
+if __name__ == '__main__':
+    main()

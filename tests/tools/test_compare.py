@@ -1,0 +1,93 @@
+"""The comparison tool: its arithmetic, and one real run of it."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('mmpretrain')
+
+from mmengine.config import Config  # noqa: E402
+
+from denoiserep_ext.compare.comparison import Comparison, summarise, verdict  # noqa: E402
+from denoiserep_ext.compare.stages import without_hook  # noqa: E402
+from denoiserep_ext.datasets.digits import write_image_folder  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / 'configs/mmpretrain/digits'
+
+
+def results(*rows):
+    """Results from (baseline, control, denoiserep) per seed."""
+    return [{'row': row, 'seed': seed, 'metrics': {'acc': value}}
+            for seed, values in enumerate(rows)
+            for row, value in zip(('baseline', 'control', 'denoiserep'), values)]
+
+
+def test_summary_is_mean_and_sample_deviation():
+    summary = summarise(results((1, 2, 3), (3, 2, 5)))
+    assert summary['baseline']['acc'] == {'mean': 2, 'std': pytest.approx(2**0.5), 'n': 2}
+    assert summary['control']['acc']['std'] == 0
+
+
+@pytest.mark.parametrize('rows, words', [
+    ([(0, 5, 5), (0, 6, 6)], 'no difference at all'),
+    ([(0, 5, 6), (0, 6, 5.5)], 'no difference beyond the noise'),
+    ([(0, 5, 7), (0, 6, 8.1), (0, 5, 7.1)], 'higher than the control'),
+    ([(0, 5, 3), (0, 6, 3.9), (0, 5, 3.1)], 'lower than the control'),
+    ([(0, 5, 9)], 'no statement about noise'),
+])
+def test_verdict_says_what_the_figures_say(rows, words):
+    """Against the control, never against the baseline."""
+    assert words in verdict(results(*rows), 'acc')
+
+
+def test_control_is_the_config_without_the_hook():
+    cfg = Config.fromfile(CONFIGS / 'vit-tiny_denoiserep-joint_1xb64_digits.py')
+    control = without_hook(cfg)
+    assert control.custom_hooks == []
+    control.custom_hooks = cfg.custom_hooks
+    assert control.to_dict() == cfg.to_dict()
+    with pytest.raises(ValueError, match='has no DenoiseRepHook'):
+        without_hook(Config.fromfile(CONFIGS / 'vit-tiny_1xb64_digits.py'))
+
+
+def test_bad_plans_are_refused(tmp_path):
+    cfg = Config.fromfile(CONFIGS / 'vit-tiny_denoiserep-joint_1xb64_digits.py')
+    with pytest.raises(ValueError, match='either a config that trains the baseline or'):
+        Comparison(cfg, tmp_path, [0])
+    with pytest.raises(FileNotFoundError, match='none.pth'):
+        Comparison(cfg, tmp_path, [0], checkpoint=tmp_path / 'none.pth')
+    with pytest.raises(ValueError, match='seeds must be different'):
+        Comparison(cfg, tmp_path, [0, 0], baseline=cfg)
+
+
+@pytest.mark.slow
+def test_a_real_comparison_and_its_restart(tmp_path):
+    write_image_folder(tmp_path / 'data/digits')
+    command = [
+        sys.executable, ROOT / 'tools/compare.py',
+        CONFIGS / 'vit-tiny_denoiserep-joint_1xb64_digits.py', '--baseline',
+        CONFIGS / 'vit-tiny_1xb64_digits.py', '--seeds', '0', '--work-dir', tmp_path / 'out',
+        '--jobs', '2', '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+        'default_hooks.checkpoint.interval=1', 'model.backbone.arch.num_layers=1'
+    ]
+
+    def run():
+        result = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        return result.stdout
+
+    first = run()
+    for words in ('baseline', 'control (as long, no DenoiseRep)', 'DenoiseRep, fused',
+                  'fused - unfused', 'x 1.0', 'no statement about noise'):
+        assert words in first
+    folder = tmp_path / 'out/vit-tiny_denoiserep-joint_1xb64_digits'
+    report = json.loads((folder / 'comparison.json').read_text())
+    assert [r['row'] for r in report['results']] == ['baseline', 'control', 'denoiserep']
+    assert report['costs']['fused_against_unfused'] < 1e-5
+    assert (tmp_path / 'out/comparison.png').stat().st_size > 10_000
+    stamps = {p: p.stat().st_mtime_ns for p in folder.glob('seed0/*/result.json')}
+    assert 'as before' in run()
+    assert stamps == {p: p.stat().st_mtime_ns for p in folder.glob('seed0/*/result.json')}
