@@ -86,7 +86,7 @@ def step_times(configs: dict[str, Config], work_dir: Path, iterations: int = 30,
             for key in [k for k in cfg if k.startswith(('val_', 'test_'))]:
                 cfg.pop(key)
             cfg.param_scheduler = None
-            cfg.default_hooks = dict(checkpoint=None, logger=None, visualization=None)
+            cfg.default_hooks = dict(checkpoint=None, logger=None)
             cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
             runner = Runner.from_cfg(cfg)
             timer = StepTimer()

@@ -137,12 +137,12 @@ def _is_pointwise(module: nn.Module) -> bool:
 
 
 def _is_mlp(layers: list[nn.Module]) -> bool:
-    """Whether the layers lead from some width to a larger one and back."""
+    """Whether the layers lead from some width to one at least as large, and back."""
     if not 2 <= len(layers) <= _MLP_MAX_LAYERS:
         return False
     shapes = [tuple(layer.weight.shape[:2]) for layer in layers]
     width = shapes[0][1]
-    return shapes[-1][0] == width and shapes[0][0] > width
+    return shapes[-1][0] == width and shapes[0][0] >= width
 
 
 def _usually_left(name: str) -> str | None:

@@ -3,7 +3,6 @@ import copy
 
 import pytest
 import torch
-from mmpretrain import get_model
 
 from denoiserep_ext import (
     DenoiseRepConfig,
@@ -14,12 +13,13 @@ from denoiserep_ext import (
     fused_state_dict,
 )
 from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.mm.models import build_model
 
 MODELS = {
-    'resnet50_8xb32_in1k': (224, 52),
-    'vit-base-p16_32xb128-mae_in1k': (224, 24),
-    'swin-tiny_16xb64_in1k': (224, 24),
-    'swinv2-tiny-w8_16xb64_in1k-256px': (256, 24),
+    'resnet/resnet50_8xb32_in1k': (224, 52),
+    'vision_transformer/vit-base-p16_32xb128-mae_in1k': (224, 24),
+    'swin_transformer/swin-tiny_16xb64_in1k': (224, 24),
+    'swin_transformer_v2/swinv2-tiny-w8_16xb64_in1k-256px': (256, 24),
 }
 
 
@@ -29,8 +29,7 @@ MODELS = {
                                                   noise='relative')], ids=['paper', 'strong'])
 def test_fused_backbone_equals_explicit_one(name, options, record_error):
     size, count = MODELS[name]
-    known = {'vit-base-p16_32xb128-mae_in1k': 'configs'}
-    backbone = build(name) if name in known else get_model(name, pretrained=False).backbone
+    backbone = build_model(f'mmpretrain::{name}.py').backbone
     backbone.init_weights()
     backbone.eval()
     stock = copy.deepcopy(backbone)
@@ -49,22 +48,19 @@ def test_fused_backbone_equals_explicit_one(name, options, record_error):
         fuse_(backbone)
         fused = backbone(images)
     error = assert_same(fused, explicit, 1e-4)
-    record_error(f'{name}, {"strong" if options else "paper"}: fused against explicit, relative', error)
+    kind = 'strong' if options else 'paper'
+    record_error(f'{name.rpartition("/")[2]}, {kind}: fused against explicit, relative', error)
     if options:
         assert max((f - p).abs().max() / p.abs().max() for f, p in zip(fused, plain)) > 1e-3
     assert not list(denoise_layers(backbone))
     assert {n: type(m) for n, m in backbone.named_modules()} == {
         n: type(m) for n, m in stock.named_modules()}
-    stock.load_state_dict(state, strict=True)
+    assert {k: v.shape for k, v in state.items()} == {
+        k: v.shape for k, v in stock.state_dict().items()}
+    # SwinV2 itself drops its coordinate tables on loading, so it cannot load its own state strictly.
+    stock.load_state_dict(state, strict='swin_transformer_v2' not in name)
     with torch.no_grad():
         assert_same(stock(images), fused, 0.0)
-
-
-def build(name):
-    from mmengine.hub import get_config
-
-    from denoiserep_ext.mm.models import build_model
-    return build_model(get_config(f'mmpretrain::vision_transformer/{name}.py')).backbone
 
 
 def assert_same(ours, theirs, tolerance):

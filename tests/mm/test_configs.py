@@ -37,10 +37,9 @@ def data(tmp_path_factory):
     patch.undo()
 
 
-def assert_converts(cfg, recipe):
-    """The config's own model is built, without memory, and its layers are found."""
-    with torch.device('meta'):
-        backbone = build_model(cfg).backbone
+def assert_converts(cfg):
+    """The config's own model is built and its layers are found."""
+    backbone = build_model(cfg).backbone
     blocks = sum(type(m).__name__ in ('SwinBlock', 'TransformerEncoderLayer')
                  for m in backbone.modules())
     assert blocks and list(select(backbone, 'auto').values()).count(None) == 2 * blocks
@@ -62,8 +61,9 @@ def test_config_trains_and_evaluates(path, data, tmp_path, monkeypatch):
     cfg.experiment_name = path.stem
     cfg.model.backbone.pop('init_cfg', None)
     full = cfg.model.backbone.get('arch')
-    if full in LIGHTER:  # minutes per iteration on two cores: the full one is built, its little
-        assert_converts(cfg, recipe)  # sister with the same settings is trained
+    if isinstance(full, str) and full in LIGHTER:
+        # Minutes per iteration on two cores: the full one is built, its little sister is trained.
+        assert_converts(cfg)
         cfg.model.backbone.arch, cfg.model.head.in_channels = LIGHTER[full]
         cfg.model.head.pop('hidden_dim', None)
     for split in ('train', 'val', 'test'):
@@ -121,7 +121,7 @@ def test_start_is_published_or_trained_by_a_config_beside(path):
 def test_stock_hooks_are_kept(path):
     """Adding ours must not drop the hooks of the config that is inherited (EMA, say)."""
     text = (ROOT / path).read_text()
-    base = re.search(r"_base_ = '(.*)'", text).group(1)
+    base = re.search(r"_base_ = \[?'(.*?)'", text).group(1)
     if '::' in base:
         from mmengine.hub import get_config
         stock = get_config(base)
