@@ -1,6 +1,8 @@
 """What a converted layer does with its input while predictors learn."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -106,11 +108,15 @@ def untrack_loss_(model: nn.Module) -> None:
                 del module._forward_pre_hooks[key]
 
 
-def _drop_uncollected(model: nn.Module, _args) -> None:
+def loss_observers(model: nn.Module) -> Iterator[LossObserver]:
+    """Every loss observer of the model's layers."""
     for _, layer in denoise_layers(model):
-        for observer in layer.observers:
-            if isinstance(observer, LossObserver):
-                observer.pending.clear()
+        yield from (o for o in layer.observers if isinstance(o, LossObserver))
+
+
+def _drop_uncollected(model: nn.Module, _args) -> None:
+    for observer in loss_observers(model):
+        observer.pending.clear()
 
 
 def _same(tensor: Tensor) -> Tensor:

@@ -42,10 +42,8 @@ def select(model: nn.Module, layers: str | Sequence[str]) -> Selection:
     obstacles = _obstacles(model, candidates)
     if layers == 'auto':
         wanted = _auto(model)
-        choice = {name: obstacles[name] or wanted.get(name) or _not_selected(name)
+        choice = {name: obstacles[name] or (None if name in wanted else _not_selected(name))
                   for name in candidates}
-        choice = {name: None if name in wanted and not obstacles[name] else reason
-                  for name, reason in choice.items()}
     elif layers == 'all':
         choice = {name: obstacles[name] or _usually_left(name) for name in candidates}
     else:
@@ -108,9 +106,9 @@ def _obstacle(name: str, module: nn.Module, uses: Counter, bypassed: dict[str, s
     return None
 
 
-def _auto(model: nn.Module) -> dict[str, None]:
+def _auto(model: nn.Module) -> set[str]:
     """Names of the MLP layers of transformer and SSM blocks and the convs of residual blocks."""
-    chosen: dict[str, None] = {}
+    chosen: set[str] = set()
     for name, module in model.named_modules():
         kind = type(module).__name__
         prefix = f'{name}.' if name else ''
@@ -118,11 +116,11 @@ def _auto(model: nn.Module) -> dict[str, None]:
             inner = [(prefix + n, m) for n, m in module.named_modules() if _is_pointwise(m)
                      and not _POSITION.fullmatch(prefix + n)]
             if _is_mlp([m for _, m in inner]):
-                chosen |= dict.fromkeys(n for n, _ in inner)
+                chosen |= {n for n, _ in inner}
         elif _RESIDUAL_NAMES.search(kind):
             gates = [n for n, m in module.named_modules() if n and _GATE_NAMES.search(
                 type(m).__name__)]
-            chosen |= {prefix + n: None for n, m in module.named_modules()
+            chosen |= {prefix + n for n, m in module.named_modules()
                        if isinstance(m, nn.Conv2d)
                        and not any(n == g or n.startswith(f'{g}.') for g in gates)}
     return chosen

@@ -1,19 +1,14 @@
 """Training the predictors by gradient descent on the denoising loss (the paper's way)."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from .layers import denoise_layers, require_denoise_layers
-from .observers import LossObserver
-
-
-def _loss_observers(model: nn.Module) -> Iterable[LossObserver]:
-    for _, layer in denoise_layers(model):
-        yield from (o for o in layer.observers if isinstance(o, LossObserver))
+from .observers import loss_observers
 
 
 def denoise_loss(model: nn.Module) -> Tensor:
@@ -31,7 +26,7 @@ def denoise_loss(model: nn.Module) -> Tensor:
             last call.
     """
     require_denoise_layers(model)
-    losses = [loss for o in _loss_observers(model) if (loss := o.collect()) is not None]
+    losses = [loss for o in loss_observers(model) if (loss := o.collect()) is not None]
     if not losses:
         raise ValueError(
             "No denoising loss was recorded: run a forward in train() mode first, on a model "

@@ -18,8 +18,8 @@ from ..core.conversion import convert_
 from ..core.fusion import step_sizes
 from ..core.layers import check_finite, denoise_layers
 from ..core.observers import track_loss_
-from ..core.one_pass import RunningMoments
 from ..core.recipes import PHASES, Phase, Recipe, enter_phase_
+from ..core.running import RunningMoments
 from ..core.sgd import PredictorSGD
 from ..registry import HOOKS
 from .options import denoise_config

@@ -12,16 +12,25 @@ from torch.utils.checkpoint import checkpoint
 from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_, fuse_
 from denoiserep_ext.core.layers import denoise_layers
 from denoiserep_ext.core.moments import Moments
-from denoiserep_ext.core.one_pass import (
-    RunningMoments,
-    expected_loss,
-    loss_floor,
-    observing,
-    solve,
-    solve_,
-)
+from denoiserep_ext.core.one_pass import observing
+from denoiserep_ext.core.optimum import Optimum
 from denoiserep_ext.core.recipes import BACKBONE, DENOISE, JOINT, Recipe, enter_phase_
+from denoiserep_ext.core.running import RunningMoments
 from tests.helpers import TinyNet, converted, randomise_
+
+
+def expected_loss(layer, moments):
+    return Optimum(layer, moments).loss()
+
+
+def loss_floor(layer, moments):
+    return Optimum(layer, moments).floor()
+
+
+def solve_(layer, moments):
+    optimum = Optimum(layer, moments)
+    layer.denoiser.set_(optimum.weight, optimum.bias)
+    return optimum.weight, optimum.bias
 
 
 def moments_of(x, **options):
@@ -69,7 +78,7 @@ def test_solution_is_the_least_squares_optimum(noise, bias):
     mixing = torch.tensor([[1., .5, 0, 0], [0, 2, 0, 0], [0, 0, .1, 0], [.3, 0, 0, 1]])
     x = (torch.randn(400_000, 4) @ mixing + 1).double()
     moments = moments_of(x[:, None])
-    weight, offset = solve(layer, moments)
+    weight, offset = solve_(layer, moments)
     alpha_bar = layer.coefficients.alpha_bar
     second = moments.second_moment(bias)[0]
     power = 1.0 if noise == 'unit' else second.diagonal().mean().sqrt().item()
@@ -80,7 +89,6 @@ def test_solution_is_the_least_squares_optimum(noise, bias):
     torch.testing.assert_close(weight[0], regression[:4].T, atol=2e-2, rtol=2e-2)
     if bias:
         torch.testing.assert_close(offset[0], regression[4], atol=2e-2, rtol=2e-2)
-    solve_(layer, moments)
     error = (eps - design @ regression).square().mean() / power**2
     assert expected_loss(layer, moments) == pytest.approx(loss_floor(layer, moments), abs=1e-6)
     assert error.item() == pytest.approx(loss_floor(layer, moments), rel=1e-2)

@@ -14,7 +14,8 @@ import torch
 
 from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, fit_one_pass_
 from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.core.one_pass import expected_loss, observing
+from denoiserep_ext.core.one_pass import observing
+from denoiserep_ext.core.optimum import Optimum
 from denoiserep_ext.core.recipes import DENOISE, enter_phase_
 from tests.measure.cifar import load_images, load_resnet20
 
@@ -56,7 +57,7 @@ def main() -> None:
             trainer.step()
             schedule.step()
         seconds += time.perf_counter() - start
-        losses = [expected_loss(layer, moments[name]) for name, layer in denoise_layers(model)]
+        losses = [Optimum(layer, moments[name]).loss() for name, layer in denoise_layers(model)]
         curve.append(sum(losses) / len(losses))
         print(f'  epoch {epoch + 1:>3}: mean loss {curve[-1]:.5f}, above the floor '
               f'{curve[-1] - floor:.5f}, {seconds:.0f} s', flush=True)

@@ -1,0 +1,88 @@
+"""Moments kept up while a host trains."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from .layers import require_denoise_layers
+from .observers import LossObserver, MomentObserver
+from .optimum import Optimum
+
+
+class RunningMoments:
+    """Moments kept up during training, and the predictors solved from them now and then.
+
+    Args:
+        model: A converted model; its layers start to observe.
+        tokens: Feature vectors drawn per layer and step; None uses all.
+        decay: How much the past counts after each solving (0..1), so that the moments follow the
+            moving features.
+    """
+
+    def __init__(self, model: nn.Module, tokens: int | None = 256, decay: float = 0.9) -> None:
+        if not 0.0 <= decay <= 1.0:
+            raise ValueError(f'decay must lie in [0, 1], got {decay!r}.')
+        self.layers, self.decay = dict(require_denoise_layers(model)), decay
+        self.observers = {name: MomentObserver(layer, tokens, torch.float32)
+                          for name, layer in self.layers.items()}
+        for name, layer in self.layers.items():
+            for observer in layer.observers:
+                if isinstance(observer, LossObserver):
+                    observer.moments = self.observers[name].moments
+            layer.observers = (self.observers[name], *layer.observers)
+
+    @torch.no_grad()
+    def refresh(self, solve: bool) -> dict[str, dict[str, float]]:
+        """Sum the moments over processes, solve the predictors from them if asked, let the past
+        fade.
+
+        Returns:
+            ``loss``: the expected denoising loss before solving, ``floor``: the least possible
+            one, each by layer name.
+        """
+        figures: dict[str, dict[str, float]] = {'loss': {}, 'floor': {}}
+        for name, layer in self.layers.items():
+            moments = self.observers[name].moments
+            total = moments.reduced()
+            optimum = Optimum(layer, total)
+            figures['loss'][name] = optimum.loss(torch.float32)  # for a log float32 will do
+            figures['floor'][name] = optimum.floor()
+            if solve:
+                layer.denoiser.set_(optimum.weight, optimum.bias)
+            moments.decay_(self.decay)
+        return figures
+
+    def share_(self) -> None:
+        """Give every process the same share of the sum, so that the state of any of them stands
+        for all. Nothing to do in a single process."""
+        if not (dist.is_initialized() and dist.get_world_size() > 1):
+            return
+        for observer in self.observers.values():
+            total = observer.moments.reduced().decay_(1 / dist.get_world_size())
+            observer.moments.load_state_dict(total.state_dict())
+
+    def reset_(self) -> None:
+        """Forget all features."""
+        for observer in self.observers.values():
+            observer.moments.reset_()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers, by layer name."""
+        return {name: {'calls': o.calls, **o.moments.state_dict()}
+                for name, o in self.observers.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a :meth:`state_dict`.
+
+        Raises:
+            ValueError: if it is of another selection of layers or another model.
+        """
+        if state.keys() != self.observers.keys():
+            odd = sorted(state.keys() ^ self.observers.keys())
+            raise ValueError(f'The saved moments belong to another selection of layers: {odd[:3]}.')
+        for name, observer in self.observers.items():
+            observer.calls = state[name]['calls']
+            observer.moments.load_state_dict(state[name])
