@@ -56,7 +56,9 @@ class Moments:
         """Cov(x) [G, d, d], float64 (divided by the count, not count - 1)."""
         self._require_data()
         shift = self.total / self.count
-        return self.products / self.count - shift.unsqueeze(-1) * shift.unsqueeze(-2)
+        # A matrix product is symmetric only to rounding; one triangle stands for both, in files too.
+        products = self.products.tril() + self.products.tril(-1).mT
+        return products / self.count - shift.unsqueeze(-1) * shift.unsqueeze(-2)
 
     def second_moment(self, centred: bool) -> Tensor:
         """Cov(x) if ``centred``, else E[x x^T]: what a predictor with and without bias needs."""
@@ -111,9 +113,10 @@ class Moments:
         return result.merge_(about_zero)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers."""
+        """Plain tensors and numbers; of the symmetric products the lower triangle alone."""
+        row, column = self._triangle()
         return {'count': self.count, 'reference': self.reference, 'total': self.total,
-                'products': self.products}
+                'products': self.products[:, row, column]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`state_dict`.
@@ -121,14 +124,20 @@ class Moments:
         Raises:
             ValueError: if it is of a layer of another shape.
         """
-        if state['products'].shape != self.products.shape:
+        if state['total'].shape != self.total.shape:
             raise ValueError(
-                f'Moments of shape {tuple(state["products"].shape)} do not fit a layer of shape '
-                f'{tuple(self.products.shape)}: they come from another model or selection.')
+                f'Moments of {tuple(state["total"].shape)} (groups, channels) do not fit a layer of '
+                f'{tuple(self.total.shape)}: they come from another model or selection.')
         self.count = float(state['count'])
         self.reference = None if state['reference'] is None else state['reference'].to(self.total)
         self.total = state['total'].to(self.total, copy=True)
-        self.products = state['products'].to(self.products, copy=True)
+        row, column = self._triangle()
+        self.products[:, row, column] = state['products'].to(self.products)
+        self.products[:, column, row] = state['products'].to(self.products)
+
+    def _triangle(self) -> Tensor:
+        size = self.products.shape[-1]
+        return torch.tril_indices(size, size, device=self.products.device)
 
     def _about(self, reference: Tensor) -> tuple[Tensor, Tensor]:
         """Sum and products of the same data about another reference."""
