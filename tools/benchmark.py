@@ -14,7 +14,10 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch.utils.data import Dataset
 
-from denoiserep_ext.compare.measure import parameter_ratio, step_times
+from denoiserep_ext import convert_
+from denoiserep_ext.compare.measure import in_turns, parameter_ratio, step_times
+from denoiserep_ext.core.running import RunningMoments
+from denoiserep_ext.mm.models import build_model
 
 VARIANTS = {
     'plain': None,
@@ -57,11 +60,21 @@ def vit_small(batch_size, size, hook):
         custom_hooks=[] if hook is None else [dict(type='denoiserep_ext.DenoiseRepHook', **hook)]))
 
 
+def solving_time(size):
+    """Median seconds of one solving from running moments."""
+    model = build_model(vit_small(1, size, None)).backbone
+    convert_(model)
+    running = RunningMoments(model)
+    model.train()
+    model(torch.randn(2, 3, size, size))
+    return in_turns({'solve': lambda: running.refresh(solve=True)}, repeats=3, warmup=1)['solve']
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[8, 32])
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
-    parser.add_argument('--iterations', type=int, default=8, help='timed steps per round')
+    parser.add_argument('--iterations', type=int, default=3, help='timed steps per round')
     parser.add_argument('--rounds', type=int, default=2)
     parser.add_argument('--variants', nargs='+', choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'))
@@ -75,7 +88,7 @@ def main():
         configs = {}
         for name in dict.fromkeys(['plain', *args.variants]):
             configs[name] = vit_small(batch_size, args.size, VARIANTS[name])
-        times = step_times(configs, args.work_dir, args.iterations, args.rounds, warmup=3)
+        times = step_times(configs, args.work_dir, args.iterations, args.rounds, warmup=4)
         print(f'\nbatch {batch_size:<34} median step    ratio   parameters held')
         for name, seconds in times.items():
             held = 1.0 if VARIANTS[name] is None else parameter_ratio(configs[name])
@@ -83,6 +96,9 @@ def main():
             print(f'{name:<40} {seconds:8.3f} s  x {ratio:5.2f}   x {held:5.2f}', flush=True)
             results.append({'batch_size': batch_size, 'variant': name, 'seconds': seconds,
                             'ratio': ratio, 'parameters': held})
+    seconds = solving_time(args.size)
+    print(f'\none solving of all predictors: {seconds:.2f} s, after 1, 2, 4, ... and then every 100 '
+          f'iterations; medians leave it out')
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(results, indent=2))

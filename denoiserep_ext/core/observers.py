@@ -18,17 +18,20 @@ class MomentObserver:
         tokens: Feature vectors drawn per call (uniformly, with replacement: unbiased); None for
             all of them.
         dtype: Precision of the products, see :class:`Moments`.
+        every: Look at every so many calls only, the first one included.
     """
 
     def __init__(self, layer: DenoiseLayer, tokens: int | None = None,
-                 dtype: torch.dtype = torch.float64) -> None:
-        self.tokens, self.calls = tokens, 0
+                 dtype: torch.dtype = torch.float64, every: int = 1) -> None:
+        self.tokens, self.every, self.calls = tokens, every, 0
         self.moments = Moments(layer.denoiser.groups, layer.denoiser.channels, layer.weight.device,
                                dtype)
 
     @torch.no_grad()
     def __call__(self, layer: DenoiseLayer, x: Tensor) -> None:
         self.calls += 1
+        if (self.calls - 1) % self.every:
+            return
         with torch.autocast(x.device.type, enabled=False):
             self.moments.update(_draw(layer, x, self.tokens, 'moments', self.calls))
 

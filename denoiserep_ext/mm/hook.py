@@ -47,6 +47,8 @@ class DenoiseRepHook(Hook):
         interval: Iterations between solvings and between figures in the log (>= 1). The first ones
             come early: after 1, 2, 4, 8, ... iterations.
         moment_tokens: Feature vectors drawn per layer and iteration for the moments; None for all.
+        moment_interval: Iterations between such draws. By default every 4th one in ``'joint'``, where
+            they would slow training down, and every one otherwise.
         decay: How much moments of the past count after each solving, in [0, 1].
         optimizer: For ``'sgd'``: config of the predictors' optimiser. By default the host's type
             and settings without weight decay; its learning rate follows the host's schedule.
@@ -62,15 +64,21 @@ class DenoiseRepHook(Hook):
 
     def __init__(self, recipe: str = 'joint', solver: str = 'one_pass', target: str = 'backbone',
                  period: int | None = None, interval: int = 100, moment_tokens: int | None = 256,
-                 decay: float = 0.9, optimizer: dict | None = None, lr_mult: float = 1.0,
-                 loss_weight: float = 0.01, **denoise: Any) -> None:
+                 moment_interval: int | None = None, decay: float = 0.9,
+                 optimizer: dict | None = None, lr_mult: float = 1.0, loss_weight: float = 0.01,
+                 **denoise: Any) -> None:
         own = tuple(inspect.signature(type(self)).parameters)[:-1]
         self.config = denoise_config({'solver': solver, **denoise}, also=own)
         if period is not None and recipe != 'alternate':
             raise ValueError(f"period belongs to recipe='alternate', not to {recipe!r}.")
         Recipe(recipe, 1 if period is None else period)  # validates both
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval must be an integer >= 1, got {interval!r}.')
+        if moment_interval is None:
+            moment_interval = 4 if recipe == 'joint' else 1
+        for name, value in (('interval', interval), ('moment_interval', moment_interval),
+                            ('moment_tokens', 1 if moment_tokens is None else moment_tokens)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name} must be an integer >= 1, got {value!r}.')
+        self.moment_interval = moment_interval
         self.recipe_name, self.period, self.target = recipe, period, target
         self.interval, self.moment_tokens, self.decay = interval, moment_tokens, decay
         self.optimizer, self.lr_mult, self.loss_weight = optimizer, lr_mult, loss_weight
@@ -135,7 +143,8 @@ class DenoiseRepHook(Hook):
         if self.config.solver == 'sgd' and not any(
                 layer.observers for _, layer in denoise_layers(self.model)):
             track_loss_(self.model)
-        self.moments = RunningMoments(self.model, self.moment_tokens, self.decay)
+        self.moments = RunningMoments(self.model, self.moment_tokens, self.decay,
+                                      self.moment_interval)
         self.sgd = None
         if self.config.solver == 'sgd':
             host = runner.optim_wrapper.optimizer

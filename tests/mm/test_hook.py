@@ -417,6 +417,8 @@ def test_one_line_works_in_any_scope_without_imports(tmp_path, digits, baseline)
     (dict(layer='auto'), "Unknown DenoiseRep option 'layer'; there are .*layers.*recipe"),
     (dict(period=3), "period belongs to recipe='alternate'"),
     (dict(interval=0), 'interval must be'),
+    (dict(moment_interval=0), 'moment_interval must be'),
+    (dict(moment_tokens=0), 'moment_tokens must be'),
     (dict(layers='no_such_layer'), 'Nothing to convert'),
     (dict(step_stride=500), 'step 2000 is out of range'),
     (dict(target='trunk'), "has no part 'trunk' to convert: set target to one of .*backbone"),
