@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--epochs', type=int, default=10)
     parser.add_argument('--stride', type=int, default=25)
+    parser.add_argument('--lr', type=float, default=0.1)
     parser.add_argument('--picture', type=Path)
     args = parser.parse_args()
     data = Path(os.environ['DENOISEREP_TEST_DATA'])
@@ -43,11 +44,11 @@ def main() -> None:
         for batch in images.split(256):
             model(batch)
     enter_phase_(model, DENOISE)
-    trainer = PredictorSGD(model, lambda p: torch.optim.Adam(p, lr=1e-2))
+    trainer = PredictorSGD(model, lambda p: torch.optim.Adam(p, lr=args.lr))
     steps = args.epochs * -(-len(images) // 256)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, steps)
     print(f'one pass: mean loss over {len(floors)} layers {floor:.5f} in {one_pass_seconds:.1f} s')
-    print('SGD (Adam 1e-2, cosine, 4096 vectors per layer and step):')
+    print(f'SGD (Adam {args.lr}, cosine, 4096 vectors per layer and step):')
     curve, seconds, generator = [], 0.0, torch.Generator().manual_seed(0)
     for epoch in range(args.epochs):
         start = time.perf_counter()
