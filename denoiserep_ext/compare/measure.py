@@ -12,7 +12,6 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import nn
 
 from ..core.config import DenoiseRepConfig
 from ..core.conversion import convert_
@@ -171,19 +170,3 @@ def _tensors(output: Any) -> list[torch.Tensor]:
         return [output]
     values = output.values() if isinstance(output, dict) else output
     return [tensor for value in values for tensor in _tensors(value)]
-
-
-def operators(model: nn.Module, *inputs: torch.Tensor) -> int:
-    """Number of operations of a forward, for telling two graphs apart."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Counter(TorchDispatchMode):
-        count = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            Counter.count += 1
-            return func(*args, **(kwargs or {}))
-
-    with torch.no_grad(), Counter():
-        model(*inputs)
-    return Counter.count

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..mm.files import export_plain
+
 PACKAGES = {'mmpretrain': 'mmpretrain', 'mmdet': 'mmdet', 'mmseg': 'mmsegmentation'}
 HOOK = 'DenoiseRepHook'
 ROWS = ('baseline', 'control', 'denoiserep')
@@ -81,7 +83,6 @@ class Stage:
         checkpoint = self._train(mark) if self.train is not None else self.checkpoint
         plain = checkpoint
         if self.row == 'denoiserep':
-            from ..mm.files import export_plain
             plain = self.folder / 'fused.pth'
             export_plain(checkpoint, plain, overwrite=True)
         result = {
@@ -120,6 +121,7 @@ class Stage:
                 options = ['--resume']
         else:
             (work_dir / 'last_checkpoint').unlink(missing_ok=True)
+            started.write_text(mark)
         self._mim('train', cfg, options, work_dir)
         return Path((work_dir / 'last_checkpoint').read_text())
 
@@ -149,5 +151,3 @@ class Stage:
         if status:
             end = '\n'.join(log.read_text(errors='replace').splitlines()[-25:])
             raise RuntimeError(f'{self.name}: mim {verb} failed ({status}); the log is {log}:\n{end}')
-        if verb == 'train':
-            (self.folder / 'started').write_text(self._fingerprint())

@@ -1,7 +1,7 @@
 """A Linear or Conv2d that denoises its input: class, forward paths and fusion arithmetic."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -13,10 +13,6 @@ from .config import DenoiseRepConfig
 from .layer_types import LayerType, layer_type_of
 from .predictor import NoisePredictor
 from .schedule import StepCoefficients
-
-Observer = Callable[['DenoiseLayer', Tensor], None]
-
-PATHS = ('plain', 'fused', 'explicit')
 
 
 class DenoiseLayer:

@@ -65,6 +65,12 @@ class Moments:
         covariance, mean = self.covariance, self.mean
         return covariance if centred else covariance + mean.unsqueeze(-1) * mean.unsqueeze(-2)
 
+    def power(self, centred: bool) -> Tensor:
+        """Mean of the diagonal of :meth:`second_moment` [G], without computing the rest."""
+        shift = self.total / self.count
+        diagonal = self.products.diagonal(dim1=-2, dim2=-1) / self.count - shift.square()
+        return (diagonal if centred else diagonal + self.mean.square()).mean(-1)
+
     def decay_(self, factor: float) -> Moments:
         """Let older features count ``factor`` (0..1) times as much."""
         self.count *= factor

@@ -18,7 +18,7 @@ class MomentObserver:
         tokens: Feature vectors drawn per call (uniformly, with replacement: unbiased); None for
             all of them.
         dtype: Precision of the products, see :class:`Moments`.
-        every: Look at every so many calls only, the first one included.
+        every: Look at every so many calls only, and whenever there are no moments yet.
     """
 
     def __init__(self, layer: DenoiseLayer, tokens: int | None = None,
@@ -30,7 +30,7 @@ class MomentObserver:
     @torch.no_grad()
     def __call__(self, layer: DenoiseLayer, x: Tensor) -> None:
         self.calls += 1
-        if (self.calls - 1) % self.every:
+        if self.moments.count and (self.calls - 1) % self.every:
             return
         with torch.autocast(x.device.type, enabled=False):
             self.moments.update(_draw(layer, x, self.tokens, 'moments', self.calls))
@@ -80,8 +80,7 @@ class LossObserver:
         """Mean feature power per group [G, 1], the noise's variance."""
         centred = layer.denoiser.bias is not None
         if self.moments is not None and self.moments.count > 0:
-            second = self.moments.second_moment(centred)
-            power = second.diagonal(dim1=-2, dim2=-1).mean(-1).to(x.dtype)
+            power = self.moments.power(centred).to(x.dtype)
         else:
             power = (x - x.mean(0) if centred else x).square().mean((0, 2))
         return power.clamp_min(torch.finfo(x.dtype).tiny).unsqueeze(-1)

@@ -29,6 +29,9 @@ class Optimum:
     """
 
     def __init__(self, layer: DenoiseLayer, moments: Moments) -> None:
+        if not moments.count:
+            raise ValueError(f'{layer.denoise_name}: no features reached this layer. Run at least one '
+                             f'batch; if the model does not use it, leave it out of layers.')
         self.layer = layer
         self.alpha_bar = layer.coefficients.alpha_bar
         self.noise_share = 1 - self.alpha_bar
@@ -41,7 +44,7 @@ class Optimum:
                 f'nothing can be solved. Check the model and images.')
         self.power = torch.ones_like(self.mean[:, 0])
         if layer.denoise_config.noise == 'relative':
-            self.power = self.clean.diagonal(dim1=-2, dim2=-1).mean(-1)
+            self.power = moments.power(centred)
         self.weight = torch.zeros_like(self.clean)
         if layer.step:
             alive = (self.power > 0).view(-1, 1, 1)

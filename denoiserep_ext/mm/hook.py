@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -131,7 +132,7 @@ class DenoiseRepHook(Hook):
             return
         if KEY not in checkpoint:
             print_log('The checkpoint to resume from holds no DenoiseRep state: its weights are '
-                      'taken as plain ones and the predictors start anew.', 'current', 30)
+                      'taken as plain ones and the predictors start anew.', 'current', logging.WARNING)
             return
         unpack(self.model, checkpoint)
         self._resumed = checkpoint[KEY]

@@ -50,6 +50,29 @@ def test_moments_equal_numpy():
     np.testing.assert_allclose(moments.second_moment(False)[0], flat.T @ flat / 50, rtol=1e-13)
 
 
+def test_power_is_the_mean_diagonal():
+    moments = moments_of(torch.randn(30, 2, 3) + 2)
+    for centred in (True, False):
+        expected = moments.second_moment(centred).diagonal(dim1=-2, dim2=-1).mean(-1)
+        torch.testing.assert_close(moments.power(centred), expected)
+
+
+def test_sparse_observation_starts_anew_after_a_reset():
+    """Right after a block begins there must be something to solve from."""
+    model = TinyNet()
+    convert_(model)
+    running = RunningMoments(model, every=4)
+    model.train()
+    for _ in range(2):
+        model(torch.randn(2, 3, 6, 6))
+    running.reset_()
+    with pytest.raises(ValueError, match=r'block\.conv1: no features reached this layer'):
+        running.refresh(solve=True)
+    model(torch.randn(2, 3, 6, 6))
+    running.refresh(solve=True)
+    assert all(layer.denoiser.fitted for _, layer in denoise_layers(model))
+
+
 def test_moments_merge_and_survive_a_round_trip():
     x = torch.randn(40, 2, 3, dtype=torch.float64) + 5
     parts = [moments_of(part) for part in (x[:13], x[13:])]

@@ -11,7 +11,7 @@ pytest.importorskip('mmpretrain')
 from mmengine.config import Config  # noqa: E402
 
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict  # noqa: E402
-from denoiserep_ext.compare.stages import without_hook  # noqa: E402
+from denoiserep_ext.compare.stages import Stage, without_hook  # noqa: E402
 from denoiserep_ext.datasets.digits import write_image_folder  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +61,23 @@ def test_bad_plans_are_refused(tmp_path):
         Comparison(cfg, tmp_path, [0], checkpoint=tmp_path / 'none.pth')
     with pytest.raises(ValueError, match='seeds must be different'):
         Comparison(cfg, tmp_path, [0, 0], baseline=cfg)
+
+
+def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(tmp_path, monkeypatch):
+    cfg = Config.fromfile(CONFIGS / 'vit-tiny_1xb64_digits.py')
+    calls = []
+
+    def interrupted(self, verb, config, options, work_dir):
+        work_dir.mkdir(exist_ok=True)
+        (work_dir / 'last_checkpoint').write_text('epoch_1.pth')
+        calls.append(options)
+        raise RuntimeError('power cut')
+
+    monkeypatch.setattr(Stage, '_mim', interrupted)
+    for seed in (0, 0, 1):
+        with pytest.raises(RuntimeError, match='power cut'):
+            Stage('baseline', seed, tmp_path, cfg, cfg, None, 1).run()
+    assert calls == [[], ['--resume'], []]
 
 
 @pytest.mark.slow
