@@ -7,7 +7,12 @@ from pathlib import Path
 
 from .core.config import DenoiseRepConfig
 from .core.conversion import convert_
+from .core.selection import find_part
 from .version import __version__
+
+SCENES = {'seed': 'seed of the drawing', 'size': 'side of the images in pixels',
+          'train': 'images for training', 'val': 'images for validation', 'test': 'images for testing',
+          'max_digits': 'most digits in one image'}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
         'train, val and test parts')
     digits.add_argument('out', type=Path, help='folder to create')
     digits.set_defaults(run=_digits)
+
+    scenes = commands.add_parser(
+        'scenes', help='write scenes of these digits: boxes and masks in COCO format for detection, '
+        'label maps for segmentation')
+    scenes.add_argument('out', type=Path, help='folder to create')
+    for name, meaning in SCENES.items():
+        scenes.add_argument(f'--{name.replace("_", "-")}', type=int, metavar='N', help=meaning)
+    scenes.set_defaults(run=_scenes)
     return parser
 
 
@@ -56,12 +69,7 @@ def _inspect(args: argparse.Namespace) -> None:
     layers = args.layers[0] if len(args.layers) == 1 else args.layers
     config = DenoiseRepConfig(layers=layers, step_stride=args.step_stride)
     model, target = _load_model(args.model)
-    target = target if args.target is None else args.target
-    try:
-        part = model.get_submodule(target)
-    except AttributeError:
-        children = ', '.join(name for name, _ in model.named_children())
-        raise ValueError(f'the model has no part {target!r}: there are {children}.') from None
+    part = find_part(model, target if args.target is None else args.target)
     print(convert_(part, config))
 
 
@@ -89,6 +97,13 @@ def _library_model(library: str, name: str):
         raise ImportError(f'{library} is not installed: pip install {library}.') from error
     except (ValueError, RuntimeError) as error:
         raise ValueError(f'{library} has no model {name!r} ({error}).') from error
+
+
+def _scenes(args: argparse.Namespace) -> None:
+    from .datasets.scenes import SceneConfig, write_scenes
+    given = {name: getattr(args, name) for name in SCENES if getattr(args, name) is not None}
+    counts = write_scenes(args.out, SceneConfig(**given))
+    print(f'{args.out}: digits in ' + ', '.join(f'{split} {count}' for split, count in counts.items()))
 
 
 def _digits(args: argparse.Namespace) -> None:

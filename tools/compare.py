@@ -14,6 +14,7 @@ from mmengine.config import Config, DictAction
 from denoiserep_ext.compare import measure, report
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
 from denoiserep_ext.compare.stages import without_hook
+from denoiserep_ext.mm.stacks import repair_package_names
 
 
 def parse_args():
@@ -37,6 +38,7 @@ def parse_args():
 
 
 def read_config(path, options):
+    repair_package_names()
     cfg = Config.fromfile(path)
     if options:
         cfg.merge_from_dict(options)

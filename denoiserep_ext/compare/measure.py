@@ -19,6 +19,7 @@ from ..core.fusion import fuse_
 from ..core.layers import denoise_layers, explicit_path
 from ..mm.files import read_checkpoint
 from ..mm.models import build_model
+from ..mm.options import target_of
 from ..mm.plain_checkpoints import KEY, unpack
 from .stages import HOOK, without_hook
 
@@ -37,7 +38,7 @@ def fused_against_unfused(config: Config, checkpoint: Path, fused: Path, batches
     unfused, plain = build_model(stock).eval(), build_model(stock).eval()
     plain.load_state_dict(read_checkpoint(fused)['state_dict'], strict=True)
     state = read_checkpoint(checkpoint)
-    part = unfused.get_submodule(_hook_of(config).get('target', 'backbone'))
+    part = unfused.get_submodule(target_of(_hook_of(config)))
     convert_(part, DenoiseRepConfig(**state[KEY]['config']))
     unpack(unfused, state)
     unfused.load_state_dict(state['state_dict'], strict=True)
@@ -57,7 +58,7 @@ def parameter_ratio(config: Config) -> float:
     model = build_model(without_hook(config))
     plain = sum(p.numel() for p in model.parameters())
     hook = {k: v for k, v in _hook_of(config).items() if k in DenoiseRepConfig.__dataclass_fields__}
-    convert_(model.get_submodule(_hook_of(config).get('target', 'backbone')), DenoiseRepConfig(**hook))
+    convert_(model.get_submodule(target_of(_hook_of(config))), DenoiseRepConfig(**hook))
     predictors = sum(tensor.numel() for _, layer in denoise_layers(model)
                      for tensor in layer.denoiser.state_dict().values() if tensor.dim())
     return (plain + predictors) / plain

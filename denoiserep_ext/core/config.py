@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class DenoiseRepConfig:
         layers: ``'auto'`` (both MLP layers of transformer and SSM blocks, the convs of residual
             blocks), ``'all'`` (every layer that can be converted except heads and position
             networks), a regular expression that must match a layer's whole name, or a sequence of
-            name suffixes.
+            name suffixes. A mapping selects part by part: ``{'backbone': 'auto', 'neck': 'all'}``.
         noise: ``'unit'``, N(0, I) as in the paper; ``'relative'``, the same share of each layer's
             own feature power.
         solver: ``'one_pass'``, predictors are buffers to be solved from moments; ``'sgd'``,
@@ -48,7 +48,7 @@ class DenoiseRepConfig:
         TypeError: for a value of the wrong type.
     """
 
-    layers: str | Sequence[str] = 'auto'
+    layers: str | Sequence[str] | Mapping[str, str | Sequence[str]] = 'auto'
     noise: str = 'unit'
     solver: str = 'one_pass'
     update: str = 'reverse'
@@ -82,12 +82,7 @@ class DenoiseRepConfig:
             if isinstance(self.steps, str) or not isinstance(self.steps, Sequence):
                 raise TypeError(f'steps must be a sequence of integers, got {self.steps!r}.')
             object.__setattr__(self, 'steps', tuple(self.steps))
-        if not isinstance(self.layers, str):
-            if not isinstance(self.layers, Sequence) or not all(
-                    isinstance(name, str) for name in self.layers):
-                raise TypeError(
-                    f'layers must be a string or a sequence of strings, got {self.layers!r}.')
-            object.__setattr__(self, 'layers', tuple(self.layers))
+        object.__setattr__(self, 'layers', _selection(self.layers))
         _ = self.schedule  # validates its own three fields
 
     @property
@@ -116,6 +111,19 @@ class DenoiseRepConfig:
         for name, step in zip(names, steps):
             self.schedule.check_step(step, where=name)
         return steps
+
+
+def _selection(layers: Any) -> str | tuple[str, ...] | dict[str, str | tuple[str, ...]]:
+    if isinstance(layers, Mapping) and layers:
+        parts = {str(part): _selection(inner) for part, inner in layers.items()}
+        if not any(isinstance(inner, dict) for inner in parts.values()):
+            return parts
+    elif isinstance(layers, str):
+        return layers
+    elif isinstance(layers, Sequence) and all(isinstance(name, str) for name in layers):
+        return tuple(layers)
+    raise TypeError(f'layers must be a string, a sequence of strings, or a mapping from parts of the '
+                    f'model to such, got {layers!r}.')
 
 
 def _is_int(value: Any) -> bool:

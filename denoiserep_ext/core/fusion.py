@@ -8,7 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from .layers import DenoiseLayer, check_finite, denoise_layers, detach_, require_denoise_layers
+from .layers import (
+    DenoiseLayer,
+    check_finite,
+    denoise_aliases,
+    denoise_layers,
+    detach_,
+    require_denoise_layers,
+)
 from .observers import untrack_loss_
 
 
@@ -49,19 +56,20 @@ def fused_state_dict(model: nn.Module, state: Mapping[str, Tensor] | None = None
         ValueError: if nothing is converted.
         FloatingPointError: if a fused weight is not finite.
     """
-    layers = require_denoise_layers(model)
+    layers, aliases = require_denoise_layers(model), denoise_aliases(model)
     state = dict(model.state_dict(prefix=prefix) if state is None else state)
     for name, layer in layers:
-        key = f'{prefix}{name}.' if name else prefix
-        inner = f'{key}denoiser.'
         denoiser = copy.deepcopy(layer.denoiser)
-        denoiser.load_state_dict(
-            {k.removeprefix(inner): state.pop(k) for k in list(state) if k.startswith(inner)})
-        weight, bias = _checked(prefix + name, layer, state[f'{key}weight'],
-                                state.get(f'{key}bias'), denoiser)
-        state[f'{key}weight'] = weight
-        if bias is not None:
-            state[f'{key}bias'] = bias
+        for alias in aliases[name]:
+            key = f'{prefix}{alias}.' if alias else prefix
+            inner = f'{key}denoiser.'
+            denoiser.load_state_dict(
+                {k.removeprefix(inner): state.pop(k) for k in list(state) if k.startswith(inner)})
+            weight, bias = _checked(prefix + alias, layer, state[f'{key}weight'],
+                                    state.get(f'{key}bias'), denoiser)
+            state[f'{key}weight'] = weight
+            if bias is not None:
+                state[f'{key}bias'] = bias
     return state
 
 

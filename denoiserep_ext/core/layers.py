@@ -229,6 +229,17 @@ def denoise_layers(model: nn.Module) -> Iterator[tuple[str, DenoiseLayer]]:
             yield name, module
 
 
+def denoise_aliases(model: nn.Module) -> dict[str, list[str]]:
+    """All names of every converted layer by its first one. A state dict lists a module that several
+    parents share (the branches of a detection head, say) once under each."""
+    first = {id(layer): name for name, layer in denoise_layers(model)}
+    aliases: dict[str, list[str]] = {name: [] for name in first.values()}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if id(module) in first:
+            aliases[first[id(module)]].append(name)
+    return aliases
+
+
 def require_denoise_layers(model: nn.Module) -> list[tuple[str, DenoiseLayer]]:
     """Like :func:`denoise_layers`, as a list that is not empty.
 

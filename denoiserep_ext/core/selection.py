@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Union
 
 from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
@@ -25,7 +26,13 @@ _POSITION = re.compile(r'(.*\.)?cpb_mlp(\..*)?')
 Selection = dict[str, 'str | None']
 
 
-def select(model: nn.Module, layers: str | Sequence[str]) -> Selection:
+_PREDICTOR = re.compile(
+    r'(.*\.)?(\w+_(cls|reg|seg|logits|obj|iou|centerness)|(cls|reg)_branches\..*)')
+
+Layers = Union[str, Sequence[str]]
+
+
+def select(model: nn.Module, layers: Layers | Mapping[str, Layers]) -> Selection:
     """Every embedding layer of the model with None if it is to be converted, else the reason why
     not, in definition order.
 
@@ -40,40 +47,66 @@ def select(model: nn.Module, layers: str | Sequence[str]) -> Selection:
     if any(isinstance(module, DenoiseLayer) for module in candidates.values()):
         raise ValueError('The model is converted already: fuse_ it before converting it again.')
     obstacles = _obstacles(model, candidates)
+    if not isinstance(layers, Mapping):
+        return _select(model, layers, obstacles)
+    choice = {name: obstacles[name] or _not_selected(name) for name in candidates}
+    for part, inner in layers.items():
+        module, prefix = find_part(model, part), f'{part}.' if part else ''
+        chosen = _select(module, inner, {name: obstacles[prefix + name] for name, m in
+                                         module.named_modules() if prefix + name in candidates})
+        choice.update({prefix + name: reason for name, reason in chosen.items()})
+    return choice
+
+
+def find_part(model: nn.Module, name: str) -> nn.Module:
+    """A part of a model by its dotted name, ``''`` for all of it.
+
+    Raises:
+        ValueError: naming the parts there are.
+    """
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        children = ', '.join(child for child, _ in model.named_children())
+        raise ValueError(f'{type(model).__name__} has no part {name!r} to convert: choose one of '
+                         f"{children}, or '' for the whole model.") from None
+
+
+def _select(model: nn.Module, layers: Layers, obstacles: Selection) -> Selection:
     if layers == 'auto':
         wanted = _auto(model)
-        choice = {name: obstacles[name] or (None if name in wanted else _not_selected(name))
-                  for name in candidates}
+        choice = {name: reason or (None if name in wanted else _not_selected(name))
+                  for name, reason in obstacles.items()}
     elif layers == 'all':
-        choice = {name: obstacles[name] or _usually_left(name) for name in candidates}
+        choice = {name: reason or _usually_left(name) for name, reason in obstacles.items()}
     else:
-        choice = _by_name(candidates, obstacles, layers)
+        choice = _by_name(obstacles, layers)
     if all(choice.values()):
         raise ValueError(_nothing(model, layers, choice))
     return choice
 
 
-def _by_name(candidates: dict, obstacles: dict, layers: str | Sequence[str]) -> Selection:
+def _by_name(obstacles: Selection, layers: Layers) -> Selection:
     if isinstance(layers, str):
         try:
             pattern = re.compile(layers)
         except re.error as error:
             raise ValueError(f'layers={layers!r} is no regular expression: {error}.') from None
-        chosen = {name for name in candidates if pattern.fullmatch(name)}
+        chosen = {name for name in obstacles if pattern.fullmatch(name)}
     else:
         chosen = set()
         for suffix in layers:
-            found = {n for n in candidates if n == suffix or n.endswith(f'.{suffix}')}
+            found = {n for n in obstacles if n == suffix or n.endswith(f'.{suffix}')}
             if not found:
                 raise ValueError(f'layers: no Linear or Conv2d has the name (or suffix) {suffix!r}. '
-                                 f'There are {_some(list(candidates))}.')
+                                 f'There are {_some(list(obstacles))}.')
             chosen |= found
-    impossible = [f'{name} ({obstacles[name]})' for name in candidates
-                  if name in chosen and obstacles[name]]
+    impossible = [f'{name} ({reason})' for name, reason in obstacles.items()
+                  if name in chosen and reason]
     if impossible:
         raise ValueError(f'layers={layers!r} asks for layers that cannot be converted: '
                          f'{_some(impossible)}. Narrow the selection.')
-    return {name: None if name in chosen else _not_selected(name) for name in candidates}
+    return {name: None if name in chosen else _not_selected(name) for name in obstacles}
 
 
 def _obstacles(model: nn.Module, candidates: dict[str, nn.Module]) -> Selection:
@@ -148,6 +181,8 @@ def _usually_left(name: str) -> str | None:
         return 'position network: its input is coordinates, not features'
     if _HEAD.fullmatch(name):
         return 'classifier head'
+    if _PREDICTOR.fullmatch(name):
+        return 'last layer of a detection or segmentation head'
     return None
 
 
@@ -155,7 +190,7 @@ def _not_selected(name: str) -> str:
     return _usually_left(name) or 'not selected'
 
 
-def _nothing(model: nn.Module, layers: str | Sequence[str], choice: Selection) -> str:
+def _nothing(model: nn.Module, layers: Layers, choice: Selection) -> str:
     if not choice:
         return f'{type(model).__name__} has no Linear or Conv2d layer: there is nothing to convert.'
     reasons = [f'{name} ({reason})' for name, reason in choice.items()]

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from .folders import written_whole
 
 SPLITS = {'train': 0.6, 'val': 0.2, 'test': 0.2}
 
@@ -61,16 +61,9 @@ def write_image_folder(out: str | Path) -> dict[str, int]:
             raise FileExistsError(f'{out} exists and is not the complete digits folder ({found} '
                                   f'images found, {counts} expected): remove it or name another.')
         return counts
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f'{out.name}.partial-', dir=out.parent))
-    try:
+    with written_whole(out) as partial:
         for split, label, index, image in digits:
             folder = partial / split / str(label)
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(folder / f'{index:04d}.png')
-        partial.chmod(0o755)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return counts

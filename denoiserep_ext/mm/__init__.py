@@ -1,4 +1,4 @@
-"""The mmengine adapter: one hook and one backbone builder for every OpenMMLab toolbox."""
+"""The mmengine adapter: a hook and a backbone builder for every OpenMMLab toolbox, a metric."""
 try:
     import mmengine  # noqa: F401
 except ImportError as error:
@@ -7,6 +7,7 @@ except ImportError as error:
 
 from . import layer_types  # noqa: F401  (tells the core about mmcv's wrappers)
 from .backbone import DenoiseRepBackbone
+from .boundary_iou import BIoUMetric
 from .hook import DenoiseRepHook
 
-__all__ = ['DenoiseRepBackbone', 'DenoiseRepHook']
+__all__ = ['BIoUMetric', 'DenoiseRepBackbone', 'DenoiseRepHook']

@@ -21,9 +21,10 @@ from ..core.layers import check_finite, denoise_layers
 from ..core.observers import track_loss_
 from ..core.recipes import PHASES, Phase, Recipe, enter_phase_
 from ..core.running import RunningMoments
+from ..core.selection import find_part
 from ..core.sgd import PredictorSGD
 from ..registry import HOOKS
-from .options import denoise_config
+from .options import denoise_config, target_of
 from .pausing import make_pausable_, pause_
 from .plain_checkpoints import KEY, PlainCheckpoints, unpack
 
@@ -42,7 +43,9 @@ class DenoiseRepHook(Hook):
             first; ``'frozen'``, predictors alone, without labels.
         solver: ``'one_pass'``, predictors solved from running moments every ``interval``
             iterations; ``'sgd'``, trained by the denoising loss at every iteration (the paper).
-        target: Dotted name of the part of the model to convert; ``''`` for all of it.
+        target: Dotted name of the part of the model to convert, ``''`` for all of it. By default the
+            backbone, or all of it where ``layers`` is a mapping, which names its parts:
+            ``layers=dict(backbone='auto', neck='all', bbox_head='all')``.
         period: Block length of ``'alternate'`` in units of the train loop: epochs (default 10) or
             iterations (no default).
         interval: Iterations between solvings and between figures in the log (>= 1). The first ones
@@ -63,7 +66,7 @@ class DenoiseRepHook(Hook):
 
     priority = 'VERY_HIGH'  # convert before EMAHook copies the model
 
-    def __init__(self, recipe: str = 'joint', solver: str = 'one_pass', target: str = 'backbone',
+    def __init__(self, recipe: str = 'joint', solver: str = 'one_pass', target: str | None = None,
                  period: int | None = None, interval: int = 100, moment_tokens: int | None = 256,
                  moment_interval: int | None = None, decay: float = 0.9,
                  optimizer: dict | None = None, lr_mult: float = 1.0, loss_weight: float = 0.01,
@@ -80,7 +83,8 @@ class DenoiseRepHook(Hook):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name} must be an integer >= 1, got {value!r}.')
         self.moment_interval = moment_interval
-        self.recipe_name, self.period, self.target = recipe, period, target
+        self.recipe_name, self.period = recipe, period
+        self.target = target_of({'target': target, 'layers': self.config.layers})
         self.interval, self.moment_tokens, self.decay = interval, moment_tokens, decay
         self.optimizer, self.lr_mult, self.loss_weight = optimizer, lr_mult, loss_weight
         self.recipe: Recipe | None = None
@@ -100,7 +104,7 @@ class DenoiseRepHook(Hook):
         _check_host(runner)
         self.recipe = self._recipe_for(runner)
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        part = _part(self.model, self.target)
+        part = find_part(self.model, self.target)
         if any(True for _ in denoise_layers(part)):
             self._adopt(part)
         else:
@@ -274,15 +278,6 @@ def _check_host(runner) -> None:
         if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
             raise ValueError('EMAHook has copied the model before DenoiseRepHook could convert it: '
                              'give EMAHook a lower priority (its default, NORMAL, is fine).')
-
-
-def _part(model: nn.Module, target: str) -> nn.Module:
-    try:
-        return model.get_submodule(target)
-    except AttributeError:
-        children = ', '.join(name for name, _ in model.named_children())
-        raise ValueError(f'{type(model).__name__} has no part {target!r} to convert: set target to '
-                         f"one of {children}, or '' for the whole model.") from None
 
 
 def _state_leaves_process(runner, batch_idx: int) -> bool:

@@ -9,7 +9,9 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from .cpu import adapt_to_cpu_
 from .models import require_toolbox
+from .stacks import repair_package_names
 
 
 def runner_parser(description: str) -> argparse.ArgumentParser:
@@ -28,6 +30,7 @@ def runner_parser(description: str) -> argparse.ArgumentParser:
 def load_config(args: argparse.Namespace) -> Config:
     """The config the arguments describe."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    repair_package_names()
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
@@ -38,5 +41,6 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """A Runner of the config's type."""
+    """A Runner of the config's type, on whatever devices there are."""
+    adapt_to_cpu_(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

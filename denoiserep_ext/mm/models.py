@@ -5,6 +5,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from .stacks import repair_package_names
+
 
 def build_model(config: str | Config) -> nn.Module:
     """Build a config's model with fresh weights.
@@ -18,6 +20,7 @@ def build_model(config: str | Config) -> nn.Module:
         ImportError: if its toolbox is not installed.
     """
     if isinstance(config, str):
+        repair_package_names()
         if '::' in config:
             from mmengine.hub import get_config
             config = get_config(config)

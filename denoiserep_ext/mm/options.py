@@ -24,3 +24,10 @@ def denoise_config(options: Mapping[str, Any], also: tuple[str, ...] = ()) -> De
         raise ValueError(f'Unknown DenoiseRep option {", ".join(map(repr, unknown))}; there are '
                          f'{", ".join(sorted({*known, *also}))}.')
     return DenoiseRepConfig(**options)
+
+
+def target_of(hook: Mapping[str, Any]) -> str:
+    """The part of the model that a hook's options convert."""
+    if hook.get('target') is not None:
+        return hook['target']
+    return '' if isinstance(hook.get('layers'), Mapping) else 'backbone'

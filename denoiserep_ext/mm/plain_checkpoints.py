@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from ..core.fusion import fused_state_dict, hold_fused_, release_fused_
-from ..core.layers import denoise_layers
+from ..core.layers import denoise_aliases
 
 KEY = 'denoiserep'
 
@@ -19,7 +19,7 @@ def pack(model: nn.Module, checkpoint: dict) -> dict[str, Any]:
         The raw tensors of the converted layers, under their keys.
     """
     state = checkpoint['state_dict']
-    prefixes = tuple(f'{name}.' for name, _ in denoise_layers(model))
+    prefixes = tuple(f'{name}.' for name in _names(model))
     raw = {key: value for key, value in state.items() if key.startswith(prefixes)}
     checkpoint['state_dict'] = fused_state_dict(model, state)
     return raw
@@ -33,7 +33,7 @@ def unpack(model: nn.Module, checkpoint: dict) -> None:
     """
     raw = checkpoint[KEY]['raw']
     saved = {key.rpartition('.denoiser.')[0] for key in raw if '.denoiser.' in key}
-    present = {name for name, _ in denoise_layers(model)}
+    present = _names(model)
     if saved != present:
         odd = sorted(saved ^ present)
         raise ValueError(
@@ -41,6 +41,10 @@ def unpack(model: nn.Module, checkpoint: dict) -> None:
             f'{len(saved)} converted layers against {len(present)} here ({odd[0]} is only in one '
             f'of them). Resume with the options it was trained with, or use load_from instead.')
     checkpoint['state_dict'].update(raw)
+
+
+def _names(model: nn.Module) -> set[str]:
+    return {alias for aliases in denoise_aliases(model).values() for alias in aliases}
 
 
 class PlainCheckpoints(Hook):

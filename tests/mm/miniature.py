@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from pathlib import Path
 
@@ -83,6 +84,43 @@ def cifar10(root: Path) -> dict[str, list]:
             'meta': {'filename': meta[0], 'key': 'label_names', 'md5': meta[1]}}
 
 
+def coco(root: Path) -> None:
+    """{train,val}2017/ and annotations/instances_*.json: two objects an image, one of them a crowd
+    in the last."""
+    from mmdet.datasets import CocoDataset
+    classes = CocoDataset.METAINFO['classes']
+    (root / 'annotations').mkdir(parents=True)
+    for split in ('train2017', 'val2017'):
+        images, annotations = [], []
+        for i in range(COUNT):
+            save(root / split / f'{i:012d}.jpg', i)
+            images.append({'id': i, 'file_name': f'{i:012d}.jpg', 'height': 96, 'width': 80})
+            for left, top, category, crowd in ((8, 8, 1, 0), (36, 40, 18, int(i == COUNT - 1))):
+                box = [left, top, 40, 44]
+                ring = [left, top, left + 40, top, left + 40, top + 44, left, top + 44]
+                annotations.append({
+                    'id': len(annotations) + 1, 'image_id': i, 'category_id': category, 'bbox': box,
+                    'area': 40 * 44, 'iscrowd': crowd,
+                    'segmentation': {'counts': [96 * left, 96 * 40, 96 * (80 - left - 40)],
+                                     'size': [96, 80]} if crowd else [ring]})
+        (root / 'annotations' / f'instances_{split}.json').write_text(json.dumps({
+            'images': images, 'annotations': annotations,
+            'categories': [{'id': i, 'name': name} for i, name in enumerate(classes, 1)]}))
+
+
+def ade20k(root: Path) -> None:
+    """images/ and annotations/, each with training/ and validation/; label 0 is to be ignored."""
+    for split in ('training', 'validation'):
+        for i in range(COUNT):
+            save(root / 'images' / split / f'ADE_{i}.jpg', i)
+            labels = np.full((96, 80), i + 1, np.uint8)
+            labels[:20], labels[40:, 30:] = 0, 150
+            path = root / 'annotations' / split / f'ADE_{i}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(labels).save(path)
+
+
 WRITERS = {'imagenet': (imagenet, 'data/imagenet'), 'cub': (cub, 'data/CUB_200_2011'),
            'pet': (pet, 'data/Oxford-IIIT_Pets'), 'flowers102': (flowers, 'data/Flowers102'),
-           'cifar10': (cifar10, 'data/cifar10')}
+           'cifar10': (cifar10, 'data/cifar10'), 'coco': (coco, 'data/coco'),
+           'ade20k': (ade20k, 'data/ade/ADEChallengeData2016')}
