@@ -16,6 +16,19 @@ settings.register_profile('long', parent=settings.get_profile('default'), max_ex
                           derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get('DENOISEREP_FUZZ', 'default'))
 
+
+def pytest_addoption(parser):
+    parser.addoption('--all', action='store_true', help='every recipe of every shipped config, too')
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption('--all'):
+        matrix = pytest.mark.skip(reason='one recipe of each config is run by default: pass --all')
+        for item in items:
+            if 'matrix' in item.keywords:
+                item.add_marker(matrix)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

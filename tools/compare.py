@@ -64,9 +64,10 @@ def compare(args, path, start):
         print('timing plain and DenoiseRep steps in turns ...', flush=True)
         times = measure.step_times({'plain': without_hook(config), 'denoiserep': config},
                                    folder / 'timing')
+        inference = measure.inference(config, last['plain'])
         costs.update(step_time=times['denoiserep'] / times['plain'],
                      parameters=measure.parameter_ratio(config),
-                     inference_time=measure.inference_ratio(config, last['plain']))
+                     inference_time=inference['time'], operators=inference['operators'])
     result = {'name': name, 'seeds': args.seeds, 'metric': metric, 'results': results,
               'summary': summarise(results), 'verdict': f'{name}: {verdict(results, metric)}',
               'costs': costs, 'layers': report.layer_figures(results)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,18 +115,23 @@ def summarise(results: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     return summary
 
 
+def decimals(values: Iterable[float]) -> int:
+    """Decimals to print of a metric: 2 of percentages, 4 of shares of one (COCO's AP)."""
+    return 4 if all(abs(value) <= 1 for value in values) else 2
+
+
 def verdict(results: list[dict], metric: str) -> str:
     """One plain sentence on DenoiseRep against the control, from the differences per seed."""
     by_seed = {(r['row'], r['seed']): r['metrics'][metric] for r in results}
     seeds = sorted({r['seed'] for r in results})
     gains = [by_seed['denoiserep', s] - by_seed['control', s] for s in seeds]
-    mean = statistics.fmean(gains)
+    mean, places = statistics.fmean(gains), decimals(by_seed.values())
     if len(gains) < 2:
-        return (f'{metric}: DenoiseRep minus control {mean:+.2f} for one seed: no statement about '
-                f'noise is possible.')
+        return (f'{metric}: DenoiseRep minus control {mean:+.{places}f} for one seed: no statement '
+                f'about noise is possible.')
     error = statistics.stdev(gains) / len(gains)**0.5
-    text = (f'{metric}: DenoiseRep minus control {mean:+.2f} (standard error {error:.2f}, '
-            f'{len(gains)} seeds)')
+    text = (f'{metric}: DenoiseRep minus control {mean:+.{places}f} (standard error '
+            f'{error:.{places}f}, {len(gains)} seeds)')
     if not any(gains):
         return f'{text}: no difference at all.'
     if abs(mean) <= 2 * error:

@@ -12,10 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..core.config import DenoiseRepConfig
 from ..core.conversion import convert_
-from ..core.fusion import fuse_
 from ..core.layers import denoise_layers, explicit_path
 from ..mm.files import read_checkpoint
 from ..mm.models import build_model
@@ -125,29 +126,48 @@ class _After(Hook):
         self.timer.seconds.append(time.perf_counter() - self.timer.start)
 
 
-def inference_ratio(config: Config, fused: Path, shape: tuple[int, ...] | None = None,
-                    repeats: int = 20) -> float:
-    """Median time of the fused backbone's forward over the stock backbone's, in turns.
+def inference(config: Config, fused: Path, repeats: int = 20) -> dict[str, Any]:
+    """What the fused backbone's forward costs against the stock backbone's, on a test batch.
 
     Args:
         config: Config with DenoiseRepHook.
         fused: Its fused file.
-        shape: Input shape; by default that of a test batch.
-        repeats: Timed calls of each.
+        repeats: Timed calls of each, in turns.
+
+    Returns:
+        ``time``, median over median; ``operators``, tensor operations of one forward, fused and
+        stock.
     """
     stock = without_hook(config)
     ours, theirs = build_model(stock).eval(), build_model(stock).eval()
     ours.load_state_dict(read_checkpoint(fused)['state_dict'], strict=True)
-    fuse_(ours)  # nothing to do: the file is plain
-    if shape is None:
-        data = next(iter(Runner.build_dataloader(stock.test_dataloader)))
-        images = ours.data_preprocessor(data, False)['inputs']
-    else:
-        images = torch.randn(shape)
+    data = next(iter(Runner.build_dataloader(stock.test_dataloader)))
+    images = ours.data_preprocessor(data, False)['inputs']
     with torch.inference_mode():
         medians = in_turns({'ours': lambda: ours.backbone(images),
                             'stock': lambda: theirs.backbone(images)}, repeats)
-    return medians['ours'] / medians['stock']
+    return {'time': medians['ours'] / medians['stock'],
+            'operators': [count_operators(model.backbone, images) for model in (ours, theirs)]}
+
+
+@torch.no_grad()
+def count_operators(module: nn.Module, *inputs: Any) -> int:
+    """Tensor operations that one forward dispatches."""
+    counter = _Counter()
+    with counter:
+        module(*inputs)
+    return counter.count
+
+
+class _Counter(TorchDispatchMode):
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.count += 1
+        return operator(*args, **(kwargs or {}))
 
 
 def in_turns(calls: dict[str, Callable[[], Any]], repeats: int, warmup: int = 2) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..mm.files import read_checkpoint
 from ..mm.plain_checkpoints import KEY
+from .comparison import decimals
 from .stages import ROWS
 
 TITLES = {'baseline': 'baseline', 'control': 'control (as long, no DenoiseRep)',
@@ -18,23 +19,33 @@ def table(reports: list[dict]) -> str:
     """One table for several comparisons; a value that was not measured is a dash."""
     rows = [('model', 'row', 'metric', 'mean', 'std', 'n')]
     for report in reports:
-        for row in ROWS:
-            for metric, figures in report['summary'][row].items():
-                std = '-' if math.isnan(figures['std']) else f'{figures["std"]:.2f}'
-                rows.append((report['name'], TITLES[row], metric, f'{figures["mean"]:.2f}', std,
-                             str(figures['n'])))
+        for metric, places in _metrics(report['summary']).items():
+            for row in ROWS:
+                figures = report['summary'][row][metric]
+                std = '-' if math.isnan(figures['std']) else f'{figures["std"]:.{places}f}'
+                rows.append((report['name'], TITLES[row], metric, f'{figures["mean"]:.{places}f}',
+                             std, str(figures['n'])))
     lines = _columns(rows)
-    costs = [('model', 'fused - unfused', 'step time', 'parameters', 'inference time')]
+    costs = [('model', 'fused - unfused', 'step time', 'parameters', 'inference time', 'operators')]
     for report in reports:
         cost = report.get('costs') or {}
         costs.append((report['name'], *(
             '-' if cost.get(key) is None else style.format(cost[key]) for key, style in (
                 ('fused_against_unfused', '{:.1e}'), ('step_time', 'x {:.2f}'),
-                ('parameters', 'x {:.2f}'), ('inference_time', 'x {:.2f}')))))
+                ('parameters', 'x {:.2f}'), ('inference_time', 'x {:.2f}'),
+                ('operators', '{0[0]} / {0[1]}')))))
     lines += ['', *_columns(costs),
               '(fused - unfused: largest relative difference of features; ratios against plain, '
-              'medians of one run)', '', *(report['verdict'] for report in reports)]
+              'medians of one run; operators of one forward, fused / stock)', '',
+              *(report['verdict'] for report in reports)]
     return '\n'.join(lines)
+
+
+def _metrics(summary: dict) -> dict[str, int]:
+    """Metrics worth a line and their decimals. COCO's AP is -1 where there is nothing to find (no
+    large objects, say)."""
+    means = {metric: [summary[row][metric]['mean'] for row in ROWS] for metric in summary[ROWS[0]]}
+    return {metric: decimals(values) for metric, values in means.items() if set(values) != {-1.0}}
 
 
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:
@@ -66,13 +77,14 @@ def save_picture(reports: list[dict], path: Path) -> None:
                                 layout='constrained')
     for (bars, layers), report in zip(axes.T, reports):
         metric = report['metric']
+        places = _metrics(report['summary'])[metric]
         for position, row in enumerate(ROWS):
             values = [r['metrics'][metric] for r in report['results'] if r['row'] == row]
             summary = report['summary'][row][metric]
             std = 0.0 if math.isnan(summary['std']) else summary['std']
             bars.errorbar(position, summary['mean'], std, fmt='o', capsize=6, color=f'C{position}')
             bars.plot([position + 0.12] * len(values), values, '.', color='grey', alpha=0.7)
-            bars.annotate(f'{summary["mean"]:.2f}', (position, summary['mean']), (-8, 0),
+            bars.annotate(f'{summary["mean"]:.{places}f}', (position, summary['mean']), (-8, 0),
                           textcoords='offset points', ha='right', va='center')
         bars.set_xticks(range(len(ROWS)), ['baseline', 'control', 'DenoiseRep'])
         bars.set_xlim(-0.6, len(ROWS) - 0.4)

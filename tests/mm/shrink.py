@@ -76,7 +76,7 @@ def _shrink_detector(cfg: Config) -> None:
         test_cfg = test_cfg.rcnn
     test_cfg.update(score_thr=0.0, max_per_img=10)  # a detector that knows nothing must speak up
     _shrink_pipelines_(list(cfg.values()), dict(scale=(SIZE, SIZE), scales=[(SIZE, SIZE), (SIZE, 48)],
-                                 crop_size=(48, 40)))
+                                 crop_size=(40, 48)))
 
 
 def _shrink_segmentor(cfg: Config) -> None:

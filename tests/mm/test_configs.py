@@ -44,7 +44,9 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', CONFIGS, ids=str)
+@pytest.mark.parametrize('path', [
+    pytest.param(path, marks=[pytest.mark.matrix] if recipe_of(path) in ('alternate', 'frozen') else [])
+    for path in CONFIGS], ids=str)
 def test_config_trains_and_evaluates(path, data, tmp_path, monkeypatch):
     monkeypatch.chdir(data)
     pytest.importorskip({'mmpretrain': 'mmpretrain', 'mmdet': 'mmdet', 'mmseg': 'mmseg'}[path.parts[0]])
