@@ -9,12 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from denoiserep_ext.compare import measure, report
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
 from denoiserep_ext.compare.stages import without_hook
-from denoiserep_ext.mm.stacks import repair_package_names
+from denoiserep_ext.mm import launch
 
 
 def parse_args():
@@ -38,8 +38,7 @@ def parse_args():
 
 
 def read_config(path, options):
-    repair_package_names()
-    cfg = Config.fromfile(path)
+    cfg = launch.read_config(path)
     if options:
         cfg.merge_from_dict(options)
     return cfg

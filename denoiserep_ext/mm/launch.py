@@ -27,11 +27,16 @@ def runner_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def read_config(path: str | Path) -> Config:
+    """A config from a file, on either stack."""
+    repair_package_names()
+    return Config.fromfile(path)
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """The config the arguments describe."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    repair_package_names()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if args.cfg_options:

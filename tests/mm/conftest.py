@@ -25,3 +25,28 @@ def baseline(tmp_path_factory, digits):
         return str(cache[backbone])
 
     return path
+
+
+@pytest.fixture(scope='session')
+def scenes(tmp_path_factory):
+    from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes
+    folder = tmp_path_factory.mktemp('data') / 'scenes'
+    write_scenes(folder, SceneConfig(size=64, train=16, val=6, test=6))
+    return folder
+
+
+@pytest.fixture(scope='session')
+def dense_baseline(tmp_path_factory, scenes):
+    """Path of a checkpoint, by kind of model."""
+    from tests.mm.dense import dense_config, middle_and_last
+    from tests.mm.helpers import train
+    cache = {}
+
+    def path(kind):
+        if kind not in cache:
+            work_dir = tmp_path_factory.mktemp(f'baseline-{kind}')
+            train(dense_config(kind, work_dir, scenes))
+            cache[kind] = work_dir / middle_and_last(kind)[1]
+        return str(cache[kind])
+
+    return path

@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.hub import get_config
 
 from denoiserep_ext import (
     DenoiseRepConfig,
@@ -16,10 +17,16 @@ from denoiserep_ext.core.layers import denoise_layers
 from denoiserep_ext.mm.models import build_model
 
 MODELS = {
-    'resnet/resnet50_8xb32_in1k': (224, 52),
-    'vision_transformer/vit-base-p16_32xb128-mae_in1k': (224, 24),
-    'swin_transformer/swin-tiny_16xb64_in1k': (224, 24),
-    'swin_transformer_v2/swinv2-tiny-w8_16xb64_in1k-256px': (256, 24),
+    'mmpretrain::resnet/resnet50_8xb32_in1k': (224, 52),
+    'mmpretrain::vision_transformer/vit-base-p16_32xb128-mae_in1k': (224, 24),
+    'mmpretrain::swin_transformer/swin-tiny_16xb64_in1k': (224, 24),
+    'mmpretrain::swin_transformer_v2/swinv2-tiny-w8_16xb64_in1k-256px': (256, 24),
+    'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco': (128, 52),
+    'mmdet::swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco': (128, 24),
+    'mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512': (128, 52),
+    'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512': (128, 16),
+    'mmseg::segformer/segformer_mit-b1_8xb2-160k_ade20k-512x512': (128, 16),
+    'mmseg::swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512': (128, 24),
 }
 
 
@@ -29,7 +36,10 @@ MODELS = {
                                                   noise='relative')], ids=['paper', 'strong'])
 def test_fused_backbone_equals_explicit_one(name, options, record_error):
     size, count = MODELS[name]
-    backbone = build_model(f'mmpretrain::{name}.py').backbone
+    cfg = get_config(f'{name}.py')
+    cfg.model.pop('pretrained', None)
+    cfg.model.backbone.pop('init_cfg', None)
+    backbone = build_model(cfg).backbone
     backbone.init_weights()
     backbone.eval()
     stock = copy.deepcopy(backbone)
