@@ -1,12 +1,14 @@
 #!/usr/bin/env python
-"""Training step of the default hook and of the paper's predictors against the plain step.
+"""Training step of the default hook and of the paper's predictors against the plain step, and the
+fused backbone's forward against the stock one's.
 
-All variants run in one process, in turns, in mmengine's real Runner on ViT-S/16 with random images;
-figures are medians and their ratios. Nothing is downloaded.
+All variants run in one process, in turns, in mmengine's real Runner: a classifier on random images, a
+detector or a segmentor on drawn scenes. Figures are medians and their ratios. Nothing is downloaded.
 """
 import argparse
 import json
 import platform
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,10 +16,15 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from torch.utils.data import Dataset
 
-from denoiserep_ext import convert_
-from denoiserep_ext.compare.measure import in_turns, parameter_ratio, step_times
+from denoiserep_ext import convert_, fit_one_pass_, fuse_
+from denoiserep_ext.compare.measure import in_turns, inference_costs, parameter_ratio, step_times
 from denoiserep_ext.core.running import RunningMoments
+from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes
+from denoiserep_ext.mm.cpu import adapt_to_cpu_
+from denoiserep_ext.mm.launch import read_config
 from denoiserep_ext.mm.models import build_model
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 VARIANTS = {
     'plain': None,
@@ -44,7 +51,7 @@ class RandomImages(Dataset):
         return {'inputs': self.image, 'data_samples': DataSample().set_gt_label(index % 10)}
 
 
-def vit_small(batch_size, size, hook):
+def vit_small(batch_size, size, hook, work_dir):
     return Config(dict(
         default_scope='mmpretrain',
         model=dict(
@@ -60,9 +67,42 @@ def vit_small(batch_size, size, hook):
         custom_hooks=[] if hook is None else [dict(type='denoiserep_ext.DenoiseRepHook', **hook)]))
 
 
-def solving_time(size):
+def dense(shipped, scenes_config, classes, batch_size, size, hook, work_dir):
+    """The model and optimiser of a shipped config on scenes of the size asked for."""
+    scenes = work_dir / f'scenes-{size}'
+    write_scenes(scenes, SceneConfig(size=size, train=64, val=1, test=1))
+    cfg, data = read_config(CONFIGS / shipped), read_config(CONFIGS / scenes_config)
+    loader = data.train_dataloader
+    loader.batch_size, loader.dataset.data_root = batch_size, f'{scenes}/'
+    for transform in loader.dataset.pipeline:
+        if transform.type == 'Resize':
+            transform.scale = (size, size)
+    cfg = Config(dict(
+        default_scope=cfg.default_scope, model=cfg.model, optim_wrapper=cfg.optim_wrapper,
+        train_dataloader=loader,
+        custom_hooks=[] if hook is None else [dict(type='denoiserep_ext.DenoiseRepHook', **hook)]))
+    cfg.model.backbone.init_cfg = None
+    cfg.model.pop('pretrained', None)
+    if cfg.default_scope == 'mmseg':
+        cfg.model.data_preprocessor.size = (size, size)
+        cfg.model.decode_head.num_classes = classes
+    adapt_to_cpu_(cfg)
+    return cfg
+
+
+MODELS = {
+    'vit-s': vit_small,
+    'mask-rcnn-r50': partial(dense, 'mmdet/coco/mask-rcnn_r50_fpn_denoiserep-joint_1x_coco.py',
+                             'mmdet/_base_/scenes_instance.py', 10),
+    'segformer-b0': partial(
+        dense, 'mmseg/ade20k/segformer_mit-b0_denoiserep-joint_8xb2-160k_ade20k-512x512.py',
+        'mmseg/_base_/scenes.py', 11),
+}
+
+
+def solving_time(config, size):
     """Median seconds of one solving from running moments."""
-    model = build_model(vit_small(1, size, None)).backbone
+    model = build_model(config).backbone
     convert_(model)
     running = RunningMoments(model)
     model.train()
@@ -70,8 +110,18 @@ def solving_time(size):
     return in_turns({'solve': lambda: running.refresh(solve=True)}, repeats=3, warmup=1)['solve']
 
 
+def fused_and_stock(config, size):
+    """Costs of a fused backbone's forward, one image, against stock."""
+    ours, stock = (build_model(config).backbone.eval() for _ in range(2))
+    image = torch.randn(1, 3, size, size)
+    convert_(ours)
+    fit_one_pass_(ours, [image], tokens=256)
+    return inference_costs(fuse_(ours), stock, image)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--model', choices=list(MODELS), default='vit-s')
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[8, 32])
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
     parser.add_argument('--iterations', type=int, default=3, help='timed steps per round')
@@ -82,26 +132,28 @@ def main():
     args = parser.parse_args()
 
     print(f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, '
-          f'torch {torch.__version__}, ViT-S/16 at {args.size} px', flush=True)
+          f'torch {torch.__version__}, {args.model} at {args.size} px', flush=True)
     results = []
     for batch_size in args.batch_sizes:
-        configs = {}
-        for name in dict.fromkeys(['plain', *args.variants]):
-            configs[name] = vit_small(batch_size, args.size, VARIANTS[name])
+        configs = {name: MODELS[args.model](batch_size, args.size, VARIANTS[name], args.work_dir)
+                   for name in dict.fromkeys(['plain', *args.variants])}
         times = step_times(configs, args.work_dir, args.iterations, args.rounds, warmup=4)
         print(f'\nbatch {batch_size:<34} median step    ratio   parameters held')
         for name, seconds in times.items():
             held = 1.0 if VARIANTS[name] is None else parameter_ratio(configs[name])
             ratio = seconds / times['plain']
             print(f'{name:<40} {seconds:8.3f} s  x {ratio:5.2f}   x {held:5.2f}', flush=True)
-            results.append({'batch_size': batch_size, 'variant': name, 'seconds': seconds,
-                            'ratio': ratio, 'parameters': held})
-    seconds = solving_time(args.size)
+            results.append({'model': args.model, 'batch_size': batch_size, 'variant': name,
+                            'seconds': seconds, 'ratio': ratio, 'parameters': held})
+    seconds = solving_time(configs['plain'], args.size)
     print(f'\none solving of all predictors: {seconds:.2f} s, after 1, 2, 4, ... and then every 100 '
           f'iterations; medians leave it out')
+    costs = fused_and_stock(configs['plain'], args.size)
+    print('inference, fused over stock backbone: time x {:.2f}, operators {} and {}'.format(
+        costs['time'], *costs['operators']))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(results, indent=2))
+        args.out.write_text(json.dumps({'steps': results, 'inference': costs}, indent=2))
 
 
 if __name__ == '__main__':

@@ -143,11 +143,16 @@ def inference(config: Config, fused: Path, repeats: int = 20) -> dict[str, Any]:
     ours.load_state_dict(read_checkpoint(fused)['state_dict'], strict=True)
     data = next(iter(Runner.build_dataloader(stock.test_dataloader)))
     images = ours.data_preprocessor(data, False)['inputs']
-    with torch.inference_mode():
-        medians = in_turns({'ours': lambda: ours.backbone(images),
-                            'stock': lambda: theirs.backbone(images)}, repeats)
+    return inference_costs(ours.backbone, theirs.backbone, images, repeats)
+
+
+@torch.inference_mode()
+def inference_costs(ours: nn.Module, theirs: nn.Module, images: torch.Tensor,
+                    repeats: int = 20) -> dict[str, Any]:
+    """Time of our forward over theirs, and the tensor operations of both, see :func:`inference`."""
+    medians = in_turns({'ours': lambda: ours(images), 'stock': lambda: theirs(images)}, repeats)
     return {'time': medians['ours'] / medians['stock'],
-            'operators': [count_operators(model.backbone, images) for model in (ours, theirs)]}
+            'operators': [count_operators(module, images) for module in (ours, theirs)]}
 
 
 @torch.no_grad()

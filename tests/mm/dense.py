@@ -59,11 +59,16 @@ def detector_config(scenes: Path) -> Config:
 
 def segmentor_config(scenes: Path) -> Config:
     """SegFormer with dropout and drop-path, trained by iterations."""
-    cfg = read_config(CONFIGS / 'mmseg/scenes/segformer_mit-w16_1xb16_scenes.py')
+    cfg = read_config(CONFIGS / 'mmseg/scenes/fcn_r18-w16-d16_1xb16_scenes.py')
+    size = cfg.model.data_preprocessor.size
+    cfg.model = read_config(CONFIGS / 'mmseg/ade20k/segformer_mit-b0_denoiserep-joint_8xb2-160k_'
+                            'ade20k-512x512.py').model
     cfg.merge_from_dict(dict(
         model=dict(
-            backbone=dict(embed_dims=8, num_layers=[1, 1, 1, 1], drop_path_rate=0.1),
-            decode_head=dict(in_channels=[8, 16, 40, 64], channels=16)),
+            data_preprocessor=dict(size=size),
+            backbone=dict(embed_dims=8, num_layers=[1, 1, 1, 1], drop_path_rate=0.1, init_cfg=None),
+            decode_head=dict(in_channels=[8, 16, 40, 64], channels=16, num_classes=11,
+                             norm_cfg=dict(type='BN'))),
         train_cfg=dict(max_iters=8, val_interval=4),
         param_scheduler=dict(end=8),
         default_hooks=dict(checkpoint=dict(interval=4, max_keep_ckpts=-1))))

@@ -9,6 +9,7 @@ _pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
+test_pipeline = _pipeline  # what the inference API of MMSegmentation reads
 
 train_dataloader = dict(
     batch_size=16,
