@@ -14,8 +14,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..mm.files import export_plain
+from ..mm.stacks import mim_name
 
-PACKAGES = {'mmpretrain': 'mmpretrain', 'mmdet': 'mmdet', 'mmseg': 'mmsegmentation'}
 HOOK = 'DenoiseRepHook'
 ROWS = ('baseline', 'control', 'denoiserep')
 
@@ -137,9 +137,9 @@ class Stage:
     def _mim(self, verb: str, cfg: Config, options: list[str], work_dir: Path) -> None:
         config_file = self.folder / f'{verb}.py'
         cfg.dump(config_file)
-        package = PACKAGES[cfg.default_scope]
         mim = Path(sys.executable).with_name('mim')
-        command = [str(mim), verb, package, str(config_file), *options, '--work-dir', str(work_dir)]
+        command = [str(mim), verb, mim_name(cfg.default_scope), str(config_file), *options,
+                   '--work-dir', str(work_dir)]
         environment = {**os.environ, 'OMP_NUM_THREADS': str(self.threads),
                        'PATH': f'{mim.parent}{os.pathsep}{os.environ["PATH"]}'}
         log = self.folder / 'log.txt'

@@ -13,3 +13,12 @@ def repair_package_names() -> None:
     """
     if not is_installed('mmsegmentation') and find_spec('mmseg') is not None:
         utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def mim_name(scope: str) -> str:
+    """What ``mim train`` and ``mim test`` call a toolbox.
+
+    Args:
+        scope: Its module and default scope. The fork's mim finds ``mmdet`` ambiguous.
+    """
+    return 'mmdetection' if scope == 'mmdet' and is_installed('onedl-mmdetection') else scope

@@ -2,6 +2,10 @@ import pytest
 
 pytest.importorskip('mmpretrain', reason='needs mmpretrain (bash tools/install.sh)')
 
+from denoiserep_ext.mm.stacks import repair_package_names  # noqa: E402
+
+repair_package_names()  # tests read stock configs by themselves, too
+
 
 @pytest.fixture(scope='session')
 def digits(tmp_path_factory):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from denoiserep_ext.mm.launch import read_config
+from denoiserep_ext.mm.stacks import mim_name
 from tests.mm.dense import metrics
 from tests.mm.helpers import train
 from tests.mm.test_isolation import BLOCK
@@ -95,9 +96,8 @@ def test_plain_checkpoint_scores_in_the_stock_host_what_the_live_model_scored(
     assert 'denoiserep' not in (tmp_path / 'stock.py').read_text().lower()
     (tmp_path / 'site').mkdir()
     (tmp_path / 'site/sitecustomize.py').write_text(BLOCK)
-    package = 'mmdet' if model is faster_rcnn else 'mmsegmentation'
     result = subprocess.run(
-        [Path(sys.executable).with_name('mim'), 'test', package, str(tmp_path / 'stock.py'),
+        [Path(sys.executable).with_name('mim'), 'test', mim_name(cfg.default_scope), str(tmp_path / 'stock.py'),
          '--checkpoint', str(tmp_path / 'run' / name), '--work-dir', str(tmp_path / 'test')],
         env={**os.environ, 'PYTHONPATH': str(tmp_path / 'site')}, cwd=tmp_path,
         capture_output=True, text=True)
