@@ -97,8 +97,9 @@ def test_plain_checkpoint_scores_in_the_stock_host_what_the_live_model_scored(
     (tmp_path / 'site').mkdir()
     (tmp_path / 'site/sitecustomize.py').write_text(BLOCK)
     result = subprocess.run(
-        [Path(sys.executable).with_name('mim'), 'test', mim_name(cfg.default_scope), str(tmp_path / 'stock.py'),
-         '--checkpoint', str(tmp_path / 'run' / name), '--work-dir', str(tmp_path / 'test')],
+        [Path(sys.executable).with_name('mim'), 'test', mim_name(cfg.default_scope),
+         str(tmp_path / 'stock.py'), '--checkpoint', str(tmp_path / 'run' / name),
+         '--work-dir', str(tmp_path / 'test')],
         env={**os.environ, 'PYTHONPATH': str(tmp_path / 'site')}, cwd=tmp_path,
         capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
