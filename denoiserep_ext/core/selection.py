@@ -54,7 +54,8 @@ def select(model: nn.Module, layers: Layers | Mapping[str, Layers]) -> Selection
         module, prefix = find_part(model, part), f'{part}.' if part else ''
         chosen = _select(module, inner, {name: obstacles[prefix + name] for name, m in
                                          module.named_modules() if prefix + name in candidates})
-        choice.update({prefix + name: reason for name, reason in chosen.items()})
+        choice.update({prefix + name: reason for name, reason in chosen.items()
+                       if choice[prefix + name] is not None})  # parts may overlap
     return choice
 
 

@@ -279,3 +279,59 @@ def test_compiled_model_agrees():
     x = torch.randn(2, 3, 6, 6)
     expected = model(x)
     torch.testing.assert_close(torch.compile(model, fullgraph=True, backend='eager')(x), expected)
+
+
+class SharedBranches(nn.Module):
+    """A conv that runs on every level and stands in the state dict once for each."""
+
+    def __init__(self):
+        super().__init__()
+        shared = nn.Conv2d(3, 3, 1)
+        self.branches = nn.ModuleList([nn.Sequential(shared, nn.BatchNorm2d(3)) for _ in range(3)])
+        self.out_cls = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return sum(self.out_cls(branch(x)) for branch in self.branches)
+
+
+def test_modules_with_several_names_are_fused_under_each():
+    model = SharedBranches().eval()
+    plain = copy.deepcopy(model)
+    report = convert_(model, DenoiseRepConfig(layers='all', update='posterior', step_stride=50))
+    assert [layer.name for layer in report.converted] == ['branches.0.0']
+    assert reasons(report)['out_cls'] == 'last layer of a detection or segmentation head'
+    randomise_(model)
+    state = fused_state_dict(model)
+    assert state.keys() == plain.state_dict().keys()
+    x = torch.randn(2, 3, 4, 4)
+    plain.load_state_dict(state, strict=True)
+    torch.testing.assert_close(plain(x), model(x))
+    fuse_(model)
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in state.items())
+
+
+def test_selection_part_by_part():
+    def names(layers):
+        return [layer.name for layer in convert_(TinyNet(), DenoiseRepConfig(layers=layers)).converted]
+
+    assert names({'block': 'auto'}) == ['block.conv1', 'block.conv2']
+    assert names({'mlp': ['2'], 'block': r'conv1'}) == ['block.conv1', 'mlp.2']
+    assert names({'': r'stem', 'mlp': 'all'}) == ['stem', 'mlp.0', 'mlp.2']
+    assert names({'': 'auto', 'block': 'conv1'}) == names('auto'), 'parts may overlap'
+    report = convert_(TinyNet(), DenoiseRepConfig(layers={'mlp': 'all'}))
+    assert reasons(report)['block.conv1'] == 'not selected'
+    assert [layer.step for layer in report.converted] == [2, 1]
+
+
+@pytest.mark.parametrize('layers, error, message', [
+    ({'trunk': 'auto'}, ValueError, "has no part 'trunk' to convert: choose one of stem, block"),
+    ({'mlp': 'no_such'}, ValueError, 'Nothing to convert'),
+    ({}, TypeError, 'layers must be a string, a sequence of strings, or a mapping'),
+    ({'mlp': {'0': 'all'}}, TypeError, 'layers must be'),
+    ({'mlp': 3}, TypeError, 'layers must be'),
+])
+def test_parts_that_cannot_be_selected_are_named(layers, error, message):
+    model = TinyNet()
+    with pytest.raises(error, match=message):
+        convert_(model, DenoiseRepConfig(layers=layers))
+    assert not list(denoise_layers(model))

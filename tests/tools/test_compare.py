@@ -98,12 +98,14 @@ def test_a_real_comparison_and_its_restart(tmp_path):
 
     first = run()
     for words in ('baseline', 'control (as long, no DenoiseRep)', 'DenoiseRep, fused',
-                  'fused - unfused', 'x 1.0', 'no statement about noise'):
+                  'fused - unfused', 'inference time', 'no statement about noise'):
         assert words in first
     folder = tmp_path / 'out/vit-tiny_denoiserep-joint_1xb64_digits'
     report = json.loads((folder / 'comparison.json').read_text())
     assert [r['row'] for r in report['results']] == ['baseline', 'control', 'denoiserep']
     assert report['costs']['fused_against_unfused'] < 1e-5
+    fused, stock = report['costs']['operators']
+    assert fused == stock > 10
     assert (tmp_path / 'out/comparison.png').stat().st_size > 10_000
     stamps = {p: p.stat().st_mtime_ns for p in folder.glob('seed0/*/result.json')}
     assert 'as before' in run()

@@ -5,6 +5,13 @@ _load = [
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
 ]
 _resize = dict(type='Resize', scale=(128, 128), keep_ratio=True)
+_test_pipeline = [
+    *_load,
+    _resize,
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
 
 train_dataloader = dict(
     batch_size=8,
@@ -33,13 +40,7 @@ val_dataloader = dict(
         data_prefix=dict(img='val/'),
         metainfo=_meta,
         test_mode=True,
-        pipeline=[
-            *_load,
-            _resize,
-            dict(
-                type='PackDetInputs',
-                meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
-        ]))
+        pipeline=_test_pipeline))
 test_dataloader = dict(
     batch_size=8,
     num_workers=0,
@@ -53,13 +54,7 @@ test_dataloader = dict(
         data_prefix=dict(img='test/'),
         metainfo=_meta,
         test_mode=True,
-        pipeline=[
-            *_load,
-            _resize,
-            dict(
-                type='PackDetInputs',
-                meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
-        ]))
+        pipeline=_test_pipeline))
 val_evaluator = dict(
     type='CocoMetric', ann_file='data/scenes/annotations/instances_val.json',
     metric=['bbox', 'segm'])
