@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from denoiserep_ext import convert_, fit_one_pass_, fuse_
 from denoiserep_ext.compare.measure import in_turns, inference_costs, parameter_ratio, step_times
+from denoiserep_ext.core.recipes import JOINT, enter_phase_
 from denoiserep_ext.core.running import RunningMoments
 from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes
 from denoiserep_ext.mm.cpu import adapt_to_cpu_
@@ -105,7 +106,7 @@ def solving_time(config, size):
     model = build_model(config).backbone
     convert_(model)
     running = RunningMoments(model)
-    model.train()
+    enter_phase_(model.train(), JOINT)  # layers of frozen stages learn, too
     model(torch.randn(2, 3, size, size))
     return in_turns({'solve': lambda: running.refresh(solve=True)}, repeats=3, warmup=1)['solve']
 

@@ -52,7 +52,7 @@ def select(model: nn.Module, layers: Layers | Mapping[str, Layers]) -> Selection
     choice = {name: obstacles[name] or _not_selected(name) for name in candidates}
     for part, inner in layers.items():
         module, prefix = find_part(model, part), f'{part}.' if part else ''
-        chosen = _select(module, inner, {name: obstacles[prefix + name] for name, m in
+        chosen = _select(module, inner, {name: obstacles[prefix + name] for name, _ in
                                          module.named_modules() if prefix + name in candidates})
         choice.update({prefix + name: reason for name, reason in chosen.items()
                        if choice[prefix + name] is not None})  # parts may overlap
