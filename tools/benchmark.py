@@ -106,7 +106,8 @@ def solving_time(config, size):
     model = build_model(config).backbone
     convert_(model)
     running = RunningMoments(model)
-    enter_phase_(model.train(), JOINT)  # layers of frozen stages learn, too
+    model.train()
+    enter_phase_(model, JOINT)  # layers of frozen stages learn, too
     model(torch.randn(2, 3, size, size))
     return in_turns({'solve': lambda: running.refresh(solve=True)}, repeats=3, warmup=1)['solve']
 
