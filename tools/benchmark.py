@@ -114,7 +114,7 @@ def solving_time(config, size):
 
 def fused_and_stock(config, size):
     """Costs of a fused backbone's forward, one image, against stock."""
-    ours, stock = (build_model(config).backbone.eval() for _ in range(2))
+    ours, stock = (build_model(config).eval().backbone for _ in range(2))
     image = torch.randn(1, 3, size, size)
     convert_(ours)
     fit_one_pass_(ours, [image], tokens=256)
