@@ -18,12 +18,13 @@ settings.load_profile(os.environ.get('DENOISEREP_FUZZ', 'default'))
 
 
 def pytest_addoption(parser):
-    parser.addoption('--all', action='store_true', help='every recipe of every shipped config, too')
+    parser.addoption('--all', action='store_true',
+                     help='every recipe of every shipped config, and more of each architecture')
 
 
 def pytest_collection_modifyitems(config, items):
     if not config.getoption('--all'):
-        matrix = pytest.mark.skip(reason='one recipe of each config is run by default: pass --all')
+        matrix = pytest.mark.skip(reason='others of its kind are run by default: pass --all')
         for item in items:
             if 'matrix' in item.keywords:
                 item.add_marker(matrix)

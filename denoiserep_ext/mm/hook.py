@@ -25,7 +25,7 @@ from ..core.selection import find_part
 from ..core.sgd import PredictorSGD
 from ..registry import HOOKS
 from .options import denoise_config, target_of
-from .pausing import make_pausable_, pause_
+from .pausing import make_pausable_, pause_, train_outside_
 from .plain_checkpoints import KEY, PlainCheckpoints, unpack
 
 
@@ -123,6 +123,10 @@ class DenoiseRepHook(Hook):
         print_log(f'DenoiseRep trains the {sum(1 for _ in denoise_layers(part))} layers that '
                   f'DenoiseRepBackbone converted, with its settings: {self.config}', 'current')
 
+    def _parts(self) -> list[nn.Module]:
+        target, layers = find_part(self.model, self.target), self.config.layers
+        return [find_part(target, name) for name in layers] if isinstance(layers, dict) else [target]
+
     def _recipe_for(self, runner) -> Recipe:
         by_epoch = isinstance(runner._train_loop, EpochBasedTrainLoop)
         if self.recipe_name == 'alternate' and self.period is None and not by_epoch:
@@ -185,6 +189,8 @@ class DenoiseRepHook(Hook):
             self._phase = phase
         pause_(runner.optim_wrapper, not phase.host_trains)
         enter_phase_(self.model, phase)
+        if not phase.host_trains:
+            train_outside_(self.model, self._parts())
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Let the predictors learn, before evaluation and checkpoints look at them."""

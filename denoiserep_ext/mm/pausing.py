@@ -1,11 +1,12 @@
 """Letting the host's optimiser stand still while predictors learn."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from mmengine.optim import OptimWrapper
+from torch import nn
 
 
 class Pausable:
@@ -49,3 +50,20 @@ def pause_(wrapper: Pausable, paused: bool) -> None:
     if wrapper.paused != paused:
         wrapper.zero_grad()
     wrapper.paused = paused
+
+
+def train_outside_(model: nn.Module, parts: Iterable[nn.Module]) -> None:
+    """Tell what computes the losses of a model in evaluation mode that it is training after all.
+
+    Detection heads and DETR-like detectors build other outputs in evaluation mode, which their losses
+    cannot take. Modules without children (BatchNorm, dropout) and the parts stay as they are.
+
+    Args:
+        model: The host's whole model.
+        parts: Those of it that hold converted layers.
+    """
+    inside = {id(module) for part in parts for module in part.modules()}
+    for module in model.modules():
+        has_children = next(module.children(), None) is not None
+        if module is model or (has_children and id(module) not in inside):
+            module.training = True

@@ -70,6 +70,8 @@ def _shrink_detector(cfg: Config) -> None:
         cfg.optim_wrapper.type = 'OptimWrapper'
     if 'num_queries' in cfg.model:
         cfg.model.num_queries = 20  # no more than these small images have positions
+        for part in ('encoder', 'decoder'):
+            cfg.model[part].layer_cfg.ffn_cfg.feedforward_channels = 256
     test_cfg = cfg.model.test_cfg
     if 'rpn' in test_cfg:
         test_cfg.rpn.max_per_img = 20

@@ -158,6 +158,25 @@ def test_what_the_host_froze_stays_frozen(tmp_path, scenes, dense_baseline, solv
     assert any(key.startswith('backbone.layer4') for key in moved)
 
 
+def test_a_block_without_the_host_still_lets_heads_compute_their_losses(
+        tmp_path, scenes, dense_baseline):
+    """Heads like FCOS's and detectors like DINO build other outputs in evaluation mode."""
+    seen = []
+
+    def look(runner):
+        model = runner.model
+        seen.append((model.training, model.roi_head.training, model.rpn_head.training,
+                     model.backbone.training, model.backbone.layer2.training,
+                     any(m.training for m in model.modules() if 'BatchNorm' in type(m).__name__)))
+
+    cfg = dense_config('detector', tmp_path, scenes, load_from=dense_baseline('detector'),
+                       hook=dict(recipe='frozen'), options={'train_cfg.max_epochs': 1})
+    runner = build(cfg)
+    runner.register_hook(Spy(after_train_iter=look))
+    runner.train()
+    assert set(seen) == {(True, True, True, False, False, False)}
+
+
 PARTS = {'detector': dict(backbone='auto', neck='all', rpn_head='all', roi_head='all'),
          'segmentor': dict(backbone='auto', decode_head='all')}
 

@@ -421,7 +421,7 @@ def test_one_line_works_in_any_scope_without_imports(tmp_path, digits, baseline)
     (dict(moment_tokens=0), 'moment_tokens must be'),
     (dict(layers='no_such_layer'), 'Nothing to convert'),
     (dict(step_stride=500), 'step 2000 is out of range'),
-    (dict(target='trunk'), "has no part 'trunk' to convert: set target to one of .*backbone"),
+    (dict(target='trunk'), "has no part 'trunk' to convert: choose one of .*backbone"),
     (dict(decay=2.0), 'decay must lie'),
 ])
 def test_bad_options_are_named_before_anything_is_written(tmp_path, digits, hook, message):
