@@ -20,7 +20,7 @@ from denoiserep_ext import convert_, fit_one_pass_, fuse_
 from denoiserep_ext.compare.measure import in_turns, inference_costs, parameter_ratio, step_times
 from denoiserep_ext.core.recipes import JOINT, enter_phase_
 from denoiserep_ext.core.running import RunningMoments
-from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes
+from denoiserep_ext.datasets.scenes import CLASSES, SceneConfig, write_scenes
 from denoiserep_ext.mm.cpu import adapt_to_cpu_
 from denoiserep_ext.mm.launch import read_config
 from denoiserep_ext.mm.models import build_model
@@ -68,7 +68,7 @@ def vit_small(batch_size, size, hook, work_dir):
         custom_hooks=[] if hook is None else [dict(type='denoiserep_ext.DenoiseRepHook', **hook)]))
 
 
-def dense(shipped, scenes_config, classes, batch_size, size, hook, work_dir):
+def dense(shipped, scenes_config, batch_size, size, hook, work_dir):
     """The model and optimiser of a shipped config on scenes of the size asked for."""
     scenes = work_dir / f'scenes-{size}'
     write_scenes(scenes, SceneConfig(size=size, train=64, val=1, test=1))
@@ -86,7 +86,7 @@ def dense(shipped, scenes_config, classes, batch_size, size, hook, work_dir):
     cfg.model.pop('pretrained', None)
     if cfg.default_scope == 'mmseg':
         cfg.model.data_preprocessor.size = (size, size)
-        cfg.model.decode_head.num_classes = classes
+        cfg.model.decode_head.num_classes = len(CLASSES) + 1
     adapt_to_cpu_(cfg)
     return cfg
 
@@ -94,10 +94,10 @@ def dense(shipped, scenes_config, classes, batch_size, size, hook, work_dir):
 MODELS = {
     'vit-s': vit_small,
     'mask-rcnn-r50': partial(dense, 'mmdet/coco/mask-rcnn_r50_fpn_denoiserep-joint_1x_coco.py',
-                             'mmdet/_base_/scenes_instance.py', 10),
+                             'mmdet/_base_/scenes_instance.py'),
     'segformer-b0': partial(
         dense, 'mmseg/ade20k/segformer_mit-b0_denoiserep-joint_8xb2-160k_ade20k-512x512.py',
-        'mmseg/_base_/scenes.py', 11),
+        'mmseg/_base_/scenes.py'),
 }
 
 
