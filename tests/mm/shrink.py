@@ -13,6 +13,7 @@ from tests.mm.miniature import COUNT
 # ImageNet models that take minutes per iteration: the full one is built, its little sister trained.
 LIGHTER = {'large': ('tiny', 768), 'base': ('deit-tiny', 192), 'b': ('deit-tiny', 192)}
 SIZE = 64
+KEEP = dict(max_keep_ckpts=1, save_optimizer=False)  # disks are small
 
 
 def shrink_(cfg: Config, recipe: str | None) -> None:
@@ -38,11 +39,12 @@ def shrink_(cfg: Config, recipe: str | None) -> None:
             hook.period = 1
     if 'max_iters' in cfg.train_cfg:
         cfg.train_cfg.update(max_iters=2, val_interval=2)
-        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=2)
+        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=2,
+                                              **KEEP)
     else:
         cfg.train_dataloader.batch_size = COUNT if alternate else COUNT // 2
         cfg.train_cfg.update(max_epochs=2 if alternate else 1, val_interval=1)
-        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, **KEEP)
     adapt_to_cpu_(cfg)
 
 
