@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     digits.add_argument('out', type=Path, help='folder to create')
     digits.set_defaults(run=_digits)
 
+    retrieval = commands.add_parser(
+        'retrieval', help='write these digits as a re-identification set in the layout of Market-1501: '
+        'identities are digit classes, 0-5 to train, 6-9 to test')
+    retrieval.add_argument('out', type=Path, help='folder to create')
+    retrieval.set_defaults(run=_retrieval)
+
     scenes = commands.add_parser(
         'scenes', help='write scenes of these digits: boxes and masks in COCO format for detection, '
         'label maps for segmentation')
@@ -110,3 +116,9 @@ def _digits(args: argparse.Namespace) -> None:
     from .datasets.digits import write_image_folder
     counts = write_image_folder(args.out)
     print(f'{args.out}: ' + ', '.join(f'{count} {split}' for split, count in counts.items()))
+
+
+def _retrieval(args: argparse.Namespace) -> None:
+    from .datasets.retrieval import write_retrieval
+    counts = write_retrieval(args.out)
+    print(f'{args.out}: ' + ', '.join(f'{count} in {folder}' for folder, count in counts.items()))

@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..core.config import DenoiseRepConfig
 from ..core.conversion import convert_
 from ..core.layers import denoise_layers, explicit_path
+from ..core.plain import KEY, unpack
 from ..mm.files import read_checkpoint
 from ..mm.models import build_model
 from ..mm.options import target_of
-from ..mm.plain_checkpoints import KEY, unpack
 from .stages import HOOK, without_hook
 
 
@@ -41,8 +41,7 @@ def fused_against_unfused(config: Config, checkpoint: Path, fused: Path, batches
     state = read_checkpoint(checkpoint)
     part = unfused.get_submodule(target_of(_hook_of(config)))
     convert_(part, DenoiseRepConfig(**state[KEY]['config']))
-    unpack(unfused, state)
-    unfused.load_state_dict(state['state_dict'], strict=True)
+    unfused.load_state_dict(unpack(unfused, state['state_dict'], state[KEY]['raw']), strict=True)
     worst = 0.0
     loader = Runner.build_dataloader(stock.test_dataloader)
     with torch.no_grad(), explicit_path(unfused):

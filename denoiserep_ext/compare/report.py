@@ -6,8 +6,8 @@ import math
 import os
 from pathlib import Path
 
+from ..core.plain import KEY
 from ..mm.files import read_checkpoint
-from ..mm.plain_checkpoints import KEY
 from .comparison import decimals
 from .stages import ROWS
 

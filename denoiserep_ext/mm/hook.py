@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -11,22 +10,21 @@ import torch
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from torch import nn
 
 from ..core.conversion import convert_
-from ..core.fusion import step_sizes
-from ..core.layers import check_finite, denoise_layers
-from ..core.observers import track_loss_
-from ..core.recipes import PHASES, Phase, Recipe, enter_phase_
-from ..core.running import RunningMoments
+from ..core.layers import denoise_layers
+from ..core.learning import Learner, LearningOptions, optimizer_like
+from ..core.plain import KEY, unpack
+from ..core.recipes import Recipe, enter_phase_
 from ..core.selection import find_part
-from ..core.sgd import PredictorSGD
 from ..registry import HOOKS
 from .options import denoise_config, target_of
 from .pausing import make_pausable_, pause_, train_outside_
-from .plain_checkpoints import KEY, PlainCheckpoints, unpack
+from .plain_checkpoints import PlainCheckpoints
 
 
 @HOOKS.register_module()
@@ -76,24 +74,14 @@ class DenoiseRepHook(Hook):
         if period is not None and recipe != 'alternate':
             raise ValueError(f"period belongs to recipe='alternate', not to {recipe!r}.")
         Recipe(recipe, 1 if period is None else period)  # validates both
-        if moment_interval is None:
-            moment_interval = 4 if recipe == 'joint' else 1
-        for name, value in (('interval', interval), ('moment_interval', moment_interval),
-                            ('moment_tokens', 1 if moment_tokens is None else moment_tokens)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be an integer >= 1, got {value!r}.')
-        self.moment_interval = moment_interval
+        self.options = LearningOptions(interval, moment_tokens, moment_interval, decay, loss_weight)
         self.recipe_name, self.period = recipe, period
         self.target = target_of({'target': target, 'layers': self.config.layers})
-        self.interval, self.moment_tokens, self.decay = interval, moment_tokens, decay
-        self.optimizer, self.lr_mult, self.loss_weight = optimizer, lr_mult, loss_weight
+        self.optimizer, self.lr_mult = optimizer, lr_mult
         self.recipe: Recipe | None = None
         self.model: nn.Module | None = None
-        self._phase: Phase | None = None
+        self.learner: Learner | None = None
         self._resumed: dict | None = None
-        self._learned = 0  # iterations in which predictors learned
-        self._figures: dict[str, dict[str, float]] = {}
-        self._scalars: dict[str, float] = {}
 
     # Set-up
 
@@ -112,12 +100,12 @@ class DenoiseRepHook(Hook):
             print_log(f'DenoiseRep converts {self.target or "the model"} '
                       f'(recipe {self.recipe.name}, solver {self.config.solver}):\n{report}',
                       'current')
-        runner.register_hook(PlainCheckpoints(self.model, self._training_state))
+        runner.register_hook(PlainCheckpoints(self.model, lambda: self.learner.state_dict()))
 
     def _adopt(self, part: nn.Module) -> None:
         """Take over a backbone that DenoiseRepBackbone converted, with the settings given there."""
         self.config = next(layer for _, layer in denoise_layers(part)).denoise_config
-        if self.config.solver == 'sgd':
+        if self.config.solver == 'sgd':  # now, before EMAHook pairs parameters with its copy's
             for _, layer in denoise_layers(part):
                 layer.denoiser.trainable_()
         print_log(f'DenoiseRep trains the {sum(1 for _ in denoise_layers(part))} layers that '
@@ -142,51 +130,35 @@ class DenoiseRepHook(Hook):
             print_log('The checkpoint to resume from holds no DenoiseRep state: its weights are '
                       'taken as plain ones and the predictors start anew.', 'current', logging.WARNING)
             return
-        unpack(self.model, checkpoint)
         self._resumed = checkpoint[KEY]
+        checkpoint['state_dict'] = unpack(self.model, checkpoint['state_dict'],
+                                          self._resumed['raw'])
 
     def before_train(self, runner) -> None:
         """Start learning from the loaded weights."""
-        for name, layer in denoise_layers(self.model):
-            check_finite(name, layer.weight, layer.bias)
-        if self.config.solver == 'sgd' and not any(
-                layer.observers for _, layer in denoise_layers(self.model)):
-            track_loss_(self.model)
-        self.moments = RunningMoments(self.model, self.moment_tokens, self.decay,
-                                      self.moment_interval)
-        self.sgd = None
-        if self.config.solver == 'sgd':
-            host = runner.optim_wrapper.optimizer
-            self.sgd = PredictorSGD(self.model, partial(self._build_optimizer, host),
-                                    self.loss_weight)
-            self._base_lrs = [group['lr'] for group in self.sgd.optimizer.param_groups]
+        self.learner = Learner(self.model, self.config, self.recipe, self.options,
+                               partial(self._build_optimizer, runner.optim_wrapper))
         make_pausable_(runner.optim_wrapper)
         if self._resumed is not None:
-            self._load_training_state(self._resumed)
+            self.learner.load_state_dict(self._resumed)
             self._resumed = None
 
-    def _build_optimizer(self, host: torch.optim.Optimizer, parameters) -> torch.optim.Optimizer:
+    def _build_optimizer(self, wrapper: OptimWrapper, parameters) -> torch.optim.Optimizer:
         if self.optimizer is not None:
             return OPTIMIZERS.build({**self.optimizer, 'params': parameters})
-        accepted = inspect.signature(type(host)).parameters
-        settings = {name: value for name, value in host.defaults.items() if name in accepted}
-        settings.update(lr=host.defaults['lr'] * self.lr_mult)
-        if 'weight_decay' in settings:
-            settings['weight_decay'] = 0.0  # decay would pull the predictors off their optimum
-        return type(host)(parameters, **settings)
+        host = wrapper.optimizer
+        return optimizer_like(host, host.defaults['lr'] * self.lr_mult, parameters)
 
     # Every iteration
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Put model and optimiser into the phase; the train loop has just called model.train()."""
-        phase = self.recipe.phase(self._position(runner))
-        if phase != self._phase:
-            print_log(f'DenoiseRep phase: {phase.name}', 'current')
-            if self._phase is not None:
+        first = self.learner.phase is None
+        if self.learner.enter(self._position(runner)):
+            print_log(f'DenoiseRep phase: {self.learner.phase.name}', 'current')
+            if not first:
                 runner.model.train()
-                if phase.predictors_learn:
-                    self.moments.reset_()  # the backbone has moved on since the last block
-            self._phase = phase
+        phase = self.learner.phase
         pause_(runner.optim_wrapper, not phase.host_trains)
         enter_phase_(self.model, phase)
         if not phase.host_trains:
@@ -194,31 +166,12 @@ class DenoiseRepHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Let the predictors learn, before evaluation and checkpoints look at them."""
-        if self._phase.predictors_learn:
-            self._learn(runner, batch_idx)
-        for name, value in self._scalars.items():
+        if self.learner.phase.predictors_learn:
+            self.learner.learn(runner.optim_wrapper.optimizer, self._block_ends(runner, batch_idx))
+        for name, value in self.learner.scalars.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         if _state_leaves_process(runner, batch_idx):
-            self.moments.share_()
-
-    def _learn(self, runner, batch_idx: int) -> None:
-        self._learned += 1
-        if self.sgd is not None:
-            self._follow_schedule(runner.optim_wrapper.optimizer)
-            self._scalars['loss_denoise'] = self.sgd.step()
-        if not (self._is_due() or self._block_ends(runner, batch_idx)):
-            return
-        self._figures = self.moments.refresh(solve=self.sgd is None)
-        self._figures['step_size'] = step_sizes(self.model)
-        mean = {name: sum(values.values()) / len(values) for name, values in self._figures.items()}
-        if self.sgd is None:
-            self._scalars['loss_denoise'] = mean['loss']
-        self._scalars['denoise_floor'] = mean['floor']
-        self._scalars['denoise_step_size'] = mean['step_size']
-
-    def _is_due(self) -> bool:
-        early = self._learned < self.interval and self._learned & (self._learned - 1) == 0
-        return early or self._learned % self.interval == 0
+            self.learner.moments.share_()
 
     def _block_ends(self, runner, batch_idx: int) -> bool:
         if runner.iter + 1 >= runner.max_iters:
@@ -228,48 +181,9 @@ class DenoiseRepHook(Hook):
                 runner.epoch)
         return self.recipe.ends(runner.iter)
 
-    def _follow_schedule(self, host: torch.optim.Optimizer) -> None:
-        """The predictors' learning rates move as the host's: the same share of their start."""
-        group = host.param_groups[0]
-        start = group.get('initial_lr', group['lr'])
-        share = group['lr'] / start if start else 1.0
-        for own, base in zip(self.sgd.optimizer.param_groups, self._base_lrs):
-            own['lr'] = base * share
-
     def _position(self, runner) -> int:
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         return runner.epoch if by_epoch else runner.iter
-
-    # What --resume needs
-
-    def _training_state(self) -> dict[str, Any]:
-        state = {'config': asdict(self.config), 'recipe': asdict(self.recipe),
-                 'phase': self._phase.name, 'learned': self._learned,
-                 'figures': self._figures, 'scalars': self._scalars,
-                 'moments': self.moments.state_dict(),
-                 'loss_calls': {name: [o.calls for o in layer.observers]
-                                for name, layer in denoise_layers(self.model)}}
-        if self.sgd is not None:
-            state['sgd'] = self.sgd.optimizer.state_dict()
-        return state
-
-    def _load_training_state(self, state: dict[str, Any]) -> None:
-        for key, mine in (('config', asdict(self.config)), ('recipe', asdict(self.recipe))):
-            odd = [name for name, value in mine.items() if state[key].get(name) != value]
-            if odd:
-                raise ValueError(
-                    f'Cannot resume: {odd[0]} is {mine[odd[0]]!r} here and '
-                    f'{state[key].get(odd[0])!r} in the checkpoint. Resume with the options the '
-                    f'run was started with, or start anew from it with load_from.')
-        self._phase = PHASES[state['phase']]
-        self._learned = state['learned']
-        self._figures, self._scalars = state['figures'], state['scalars']
-        self.moments.load_state_dict(state['moments'])
-        for name, layer in denoise_layers(self.model):
-            for observer, calls in zip(layer.observers, state['loss_calls'][name]):
-                observer.calls = calls
-        if self.sgd is not None:
-            self.sgd.optimizer.load_state_dict(state['sgd'])
 
 
 def _check_host(runner) -> None:

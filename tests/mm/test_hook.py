@@ -269,7 +269,7 @@ def test_predictors_follow_the_hosts_schedule(tmp_path, digits, baseline):
     def look(runner):
         hook = next(h for h in runner.hooks if type(h).__name__ == 'DenoiseRepHook')
         host = runner.optim_wrapper.optimizer.param_groups[0]
-        rates.append((hook.sgd.optimizer.param_groups[0]['lr'], host['lr']))
+        rates.append((hook.learner.sgd.optimizer.param_groups[0]['lr'], host['lr']))
 
     cfg = classifier_config(tmp_path, digits, epochs=3, hook=dict(solver='sgd', lr_mult=4.0))
     run_with_spy(cfg, after_train_iter=look)
@@ -279,7 +279,7 @@ def test_predictors_follow_the_hosts_schedule(tmp_path, digits, baseline):
                             hook=dict(solver='sgd', optimizer=dict(type='SGD', lr=0.5)))
     runner = train(cfg)
     hook = next(h for h in runner.hooks if type(h).__name__ == 'DenoiseRepHook')
-    assert type(hook.sgd.optimizer) is torch.optim.SGD
+    assert type(hook.learner.sgd.optimizer) is torch.optim.SGD
 
 
 @pytest.mark.parametrize('solver', ['one_pass', 'sgd'])

@@ -1,0 +1,149 @@
+"""Checkpoints that stock FastReID runs, with what resuming needs riding along."""
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fastreid.utils.checkpoint import Checkpointer
+from torch import nn
+
+from ..core.layers import denoise_layers
+from ..core.plain import KEY, pack, unpack
+
+# The classifier belongs to the training identities: another data set has another one.
+_CLASSIFIER = re.compile(r'(.*\.)?(heads|\w+_head)\.weight')
+
+
+class PlainCheckpointer(Checkpointer):
+    """FastReID's Checkpointer whose files hold fused weights under the stock keys.
+
+    They are read as tensors and plain data only, a checkpoint of another model is refused (FastReID
+    would start from fresh weights with a line in its log), and a file appears whole or not at all.
+
+    Args: see :class:`fastreid.utils.checkpoint.Checkpointer`. ``learner`` returns the state that
+    resuming needs besides raw weights, set by whoever trains predictors.
+    """
+
+    learner: Callable[[], dict[str, Any]] | None = None
+
+    @classmethod
+    def of(cls, checkpointer: Checkpointer) -> PlainCheckpointer:
+        """The same checkpointer in this form."""
+        return cls(checkpointer.model, checkpointer.save_dir, save_to_disk=checkpointer.save_to_disk,
+                   **checkpointer.checkpointables)
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {'model': self.model.state_dict()}
+        if self._converted():
+            data['model'], raw = pack(self.model, data['model'])
+            if self.learner is not None:
+                data[KEY] = {'raw': raw, **self.learner()}
+        data.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
+        data.update({key: _plain(value) for key, value in kwargs.items()})
+        file = f'{name}.pth'
+        write_whole(data, os.path.join(self.save_dir, file))
+        self.logger.info(f'Saved plain checkpoint {os.path.join(self.save_dir, file)}')
+        self.tag_last_checkpoint(file)
+
+    def resume(self) -> dict[str, Any]:
+        """Load the latest checkpoint, raw weights and all.
+
+        Returns:
+            What is left of it, its training state under ``denoiserep``.
+        """
+        self._raw = True
+        try:
+            return self.load(self.get_checkpoint_file())
+        finally:
+            self._raw = False
+
+    _raw = False
+
+    def _load_file(self, f: str) -> dict[str, Any]:
+        return read_checkpoint(f)
+
+    def _load_model(self, checkpoint: dict[str, Any]):
+        state = {key.removeprefix('module.'): value for key, value in checkpoint['model'].items()}
+        if self._raw and KEY in checkpoint and self._converted():
+            state = unpack(self.model, state, checkpoint[KEY]['raw'])
+        require_same_model(self.model, state)
+        return super()._load_model({**checkpoint, 'model': state})
+
+    def _converted(self) -> bool:
+        return any(True for _ in denoise_layers(self.model))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars (FastReID's metrics) as Python's own, which safe reading takes."""
+    return value.item() if hasattr(value, 'item') and not isinstance(value, torch.Tensor) else value
+
+
+def write_whole(data: Any, path: str) -> None:
+    """``torch.save`` under a temporary name, then renamed."""
+    partial = f'{path}.partial'
+    try:
+        torch.save(data, partial)
+        os.replace(partial, path)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def read_checkpoint(path: str, unsafe: bool = False) -> dict[str, Any]:
+    """Read a FastReID checkpoint onto the CPU, tensors and plain data only.
+
+    Args:
+        path: ``.pth`` file.
+        unsafe: Allow arbitrary pickles, which can run code: only for files you trust.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is no FastReID checkpoint, or would need ``unsafe``.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: no such checkpoint.')
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=not unsafe)
+    except Exception as error:
+        raise ValueError(f'{path} cannot be read safely ({str(error).splitlines()[0]}). If you trust '
+                         f'it, read it once with weights_only=False and save its tensors anew.'
+                         ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('model'), dict):
+        keys = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else []
+        raise ValueError(f'{path} is no FastReID checkpoint: it has no weights under "model" '
+                         f'(found: {", ".join(keys) or type(checkpoint).__name__}). TransReID-SSL '
+                         f'files are converted by tools/convert_transreid.py.')
+    return checkpoint
+
+
+def num_classes(state: dict[str, torch.Tensor]) -> int:
+    """Training identities that a model's classifier tells apart, 0 if there is no classifier."""
+    return next((len(value) for key, value in state.items() if _CLASSIFIER.fullmatch(key)), 0)
+
+
+def require_same_model(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Refuse weights of another model. The classifier may differ, and may be missing.
+
+    Raises:
+        ValueError: naming the first tensors that are missing, left over or of another shape.
+    """
+    own = {key: value for key, value in model.state_dict().items() if '.denoiser.' not in key}
+    missing = [key for key in own if key not in state and not _CLASSIFIER.fullmatch(key)
+               and not key.endswith('num_batches_tracked')]
+    shapes = [f'{key} is {list(state[key].shape)} there and {list(own[key].shape)} here'
+              for key in own if key in state and state[key].shape != own[key].shape
+              and not _CLASSIFIER.fullmatch(key)]
+    left = [key for key in state if key not in own and '.denoiser.' not in key
+            and not key.startswith('pixel_')]
+    if missing or shapes or left:
+        parts = [f'{len(group)} {what}: {", ".join(group[:3])}{" ..." if len(group) > 3 else ""}'
+                 for group, what in ((missing, 'missing'), (left, 'left over'),
+                                     (shapes, 'of another shape')) if group]
+        raise ValueError(
+            f'The checkpoint is of another model ({"; ".join(parts)}): give the config of the model '
+            f'that it was trained with (MODEL.BACKBONE, MODEL.HEADS, INPUT.SIZE_TRAIN).')

@@ -1,0 +1,110 @@
+"""Denoising a finished re-ID model with a folder of unlabelled images, without a training loop."""
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.data.build import fast_batch_collator
+from fastreid.data.common import CommDataset
+from fastreid.data.transforms import build_transforms
+from fastreid.modeling.meta_arch import build_model
+from fastreid.utils import comm
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ..core.fusion import fused_state_dict, step_sizes
+from ..core.one_pass import fit_one_pass_
+from .checkpoint import PlainCheckpointer, num_classes, read_checkpoint, write_whole
+from .config import settings_of
+
+logger = logging.getLogger('fastreid.denoiserep')
+
+IMAGES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Image files at any depth, sorted by name.
+
+    Raises:
+        FileNotFoundError: if the folder is not there or holds none.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder}: no such folder.')
+    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGES)
+    if not found:
+        raise FileNotFoundError(f'{folder}: no images below it ({", ".join(sorted(IMAGES))}).')
+    return found
+
+
+def out_file(cfg: CfgNode) -> Path:
+    """Where the denoised weights go."""
+    return Path(cfg.OUTPUT_DIR) / 'model_denoised.pth'
+
+
+def check_one_pass(cfg: CfgNode, folder: Path) -> None:
+    """See that everything is in place before anything is written.
+
+    Raises:
+        ValueError: without ``MODEL.WEIGHTS``, or for a setting that cannot be.
+        FileNotFoundError: without images.
+        FileExistsError: if the denoised weights are there already.
+    """
+    images_below(folder)
+    settings_of(cfg)
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError('--one-pass denoises a trained model: give its checkpoint as MODEL.WEIGHTS.')
+    if out_file(cfg).exists():
+        raise FileExistsError(f'{out_file(cfg)} exists: remove it or choose another OUTPUT_DIR.')
+
+
+def fit_folder(cfg: CfgNode, folder: Path) -> Path:
+    """Fit every predictor on the images below a folder and write the fused model.
+
+    Images are read as in testing; several processes share them.
+
+    Args:
+        cfg: FastReID config with our keys, ``MODEL.WEIGHTS`` included. A meta-architecture other than
+            ``DenoiseRep`` is taken for the one to convert.
+        folder: Folder of images; labels, if the names have any, are not looked at.
+
+    Returns:
+        The file written: weights under stock keys, for stock FastReID.
+
+    Raises:
+        ValueError: if the checkpoint is of another model.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    if cfg.MODEL.META_ARCHITECTURE != 'DenoiseRep':
+        cfg.MODEL.DENOISEREP.META_ARCH = cfg.MODEL.META_ARCHITECTURE
+        cfg.MODEL.META_ARCHITECTURE = 'DenoiseRep'
+    cfg.MODEL.HEADS.NUM_CLASSES = num_classes(read_checkpoint(cfg.MODEL.WEIGHTS)['model'])
+    model = build_model(cfg)
+    PlainCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    paths = images_below(folder)
+    losses = fit_one_pass_(model, _batches(cfg, paths), forward=_forward)
+    sizes = step_sizes(model)
+    logger.info('Fitted on %d images of %s, without labels.\n%s', len(paths), folder, '\n'.join(
+        f'{name:<60} loss {losses[name]:.4f}  |W\' - W| / |W| {sizes[name]:.2e}' for name in losses))
+    out = out_file(cfg)
+    if comm.is_main_process():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole({'model': fused_state_dict(model)}, str(out))
+        logger.info('Wrote %s: plain weights, to be tested with the stock config.', out)
+    comm.synchronize()
+    return out
+
+
+def _batches(cfg: CfgNode, paths: list[Path]):
+    items = [(str(path), 0, 0) for path in paths[comm.get_rank()::comm.get_world_size()]]
+    loader = DataLoader(CommDataset(items, build_transforms(cfg, is_train=False), relabel=False),
+                        batch_size=cfg.TEST.IMS_PER_BATCH, num_workers=cfg.DATALOADER.NUM_WORKERS,
+                        collate_fn=fast_batch_collator)
+    return tqdm(loader, desc='one pass', unit='batch', disable=not comm.is_main_process())
+
+
+def _forward(model: torch.nn.Module, batch: dict) -> None:
+    model({'images': batch['images'].to(next(model.parameters()).device)})

@@ -1,0 +1,77 @@
+"""FastReID's command line for DenoiseRep, and for any other FastReID config.
+
+    python -m denoiserep_ext.reid.train_net --config-file CONFIG.yml [--eval-only] [KEY VALUE ...]
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from fastreid.config import CfgNode
+from fastreid.engine import default_argument_parser, default_setup
+from fastreid.utils import comm
+
+from . import Trainer, read_config
+from .checkpoint import PlainCheckpointer
+from .datasets import check_data
+from .launch import launch
+from .one_pass import check_one_pass, fit_folder
+from .trainer import seed_all
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = default_argument_parser()
+    parser.description = __doc__.splitlines()[0]
+    parser.add_argument('--one-pass', metavar='FOLDER', type=Path,
+                        help='no training: fit the predictors on the images below FOLDER, without '
+                        'labels, and write MODEL.WEIGHTS denoised to OUTPUT_DIR/model_denoised.pth')
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace, cfg: CfgNode) -> None:
+    """What each process runs."""
+    default_setup(cfg, args)
+    if cfg.SEED >= 0:
+        seed_all(cfg.SEED + comm.get_rank())
+    if args.one_pass is not None:
+        fit_folder(cfg, args.one_pass)
+    elif args.eval_only:
+        cfg.defrost()
+        cfg.MODEL.BACKBONE.PRETRAIN = False
+        model = Trainer.build_model(cfg)
+        PlainCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        Trainer.test(cfg, model)
+    else:
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        trainer.train()
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        Exit status: 0, or 2 for bad input (said on stderr before anything is written).
+    """
+    args = parse_args(argv)
+    logging.basicConfig(format='%(message)s')
+    try:
+        cfg = read_config(args.config_file, args.opts)
+        if args.one_pass is not None:
+            check_one_pass(cfg, args.one_pass)
+        elif args.eval_only and not cfg.MODEL.WEIGHTS:
+            raise ValueError('--eval-only needs MODEL.WEIGHTS.')
+        else:
+            check_data(cfg, not args.eval_only, args.num_gpus * args.num_machines)
+        cfg.freeze()
+        launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args, cfg))
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f'train_net: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run())

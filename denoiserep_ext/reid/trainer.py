@@ -1,0 +1,256 @@
+"""FastReID's trainer with DenoiseRep in it."""
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from fastreid.engine import DefaultTrainer
+from fastreid.engine.hooks import PeriodicCheckpointer
+from fastreid.engine.train_loop import HookBase
+from fastreid.utils import comm
+from fastreid.utils.events import CommonMetricPrinter, EventWriter, get_event_storage
+from torch import nn
+
+from ..core.fusion import held_fused
+from ..core.layers import denoise_layers
+from ..core.learning import Learner, optimizer_like
+from ..core.plain import KEY
+from ..core.recipes import enter_phase_
+from .checkpoint import PlainCheckpointer, read_checkpoint
+from .compat import loading
+from .config import settings_of
+from .datasets import data_root
+
+logger = logging.getLogger('fastreid.denoiserep')
+
+
+class Trainer(DefaultTrainer):
+    """Trains any FastReID config; ``MODEL.META_ARCHITECTURE: DenoiseRep`` brings the predictors.
+
+    With another meta-architecture it is FastReID's own trainer, with plain checkpoints, repeatable
+    runs (``SEED``) and CPUs.
+
+    Args:
+        cfg: Config read by :func:`~denoiserep_ext.reid.config.read_config`.
+    """
+
+    denoising: DenoisingHook | None = None
+
+    def build_hooks(self) -> list[HookBase]:
+        """FastReID's hooks, ours first: before evaluation, checkpoints and the writers of logs."""
+        self.checkpointer = PlainCheckpointer.of(self.checkpointer)
+        hooks = super().build_hooks()
+        if is_converted(self.model):
+            self.denoising = DenoisingHook(self)
+            hooks.insert(0, self.denoising)
+        if self.cfg.SEED >= 0:
+            hooks.insert(0, EpochSeed(self.cfg.SEED))
+        return hooks
+
+    def build_writers(self) -> list[EventWriter]:
+        """FastReID's writers; the terminal's one would divide by zero in runs of a few iterations."""
+        writers = super().build_writers()
+        return [_Printer(self.max_iter) if isinstance(w, CommonMetricPrinter) else w for w in writers]
+
+    def run_step(self) -> None:
+        """One iteration: the host's own, or one in which predictors alone learn."""
+        if self.denoising is None:
+            super().run_step()
+        elif self.denoising.learner.phase.host_trains:
+            # Not in a hook: FREEZE_LAYERS puts parts into evaluation mode in one of its own.
+            enter_phase_(self.denoising.model, self.denoising.learner.phase)
+            super().run_step()
+        else:
+            self._denoise_step()
+
+    def _denoise_step(self) -> None:
+        """Features only: no labels, no losses, no gradients, nothing of the host moves."""
+        start = time.perf_counter()
+        data = next(self._trainer._data_loader_iter)
+        self.storage.put_scalar('data_time', time.perf_counter() - start)
+        device = torch.device(self.cfg.MODEL.DEVICE).type
+        mixed = torch.autocast(device) if self.cfg.SOLVER.AMP.ENABLED else nullcontext()
+        with torch.no_grad(), mixed, modes_kept(self.model):
+            enter_phase_(self.denoising.model, self.denoising.learner.phase)
+            self.denoising.model(data)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Resume the latest checkpoint of ``OUTPUT_DIR`` if asked and there, else load
+        ``MODEL.WEIGHTS``."""
+        if not (resume and self.checkpointer.has_checkpoint()):
+            self.checkpointer.load(self.cfg.MODEL.WEIGHTS, checkpointables=[])
+            if self.denoising is not None:
+                self.denoising.start()
+            return
+        checkpoint = self.checkpointer.resume()
+        self.start_epoch = checkpoint['epoch'] + 1
+        if self.denoising is not None:
+            if KEY not in checkpoint:
+                logger.warning('The checkpoint to resume from holds no DenoiseRep state: its weights '
+                               'are taken as plain ones and the predictors start anew.')
+            self.denoising.start(checkpoint.get(KEY))
+        best = os.path.join(self.cfg.OUTPUT_DIR, 'model_best.pth')
+        if os.path.isfile(best):  # FastReID would forget how good it was and replace it by the next
+            metric = read_checkpoint(best)['metric']
+            for hook in self._hooks:
+                if isinstance(hook, PeriodicCheckpointer):
+                    hook.best_metric = metric
+
+    def train(self) -> Any:
+        """Train; see :meth:`fastreid.engine.DefaultTrainer.train`."""
+        if self.start_epoch >= self.max_epoch:
+            logger.info('Epoch %d of %d is done: there is nothing to train.', self.start_epoch,
+                        self.max_epoch)
+            self._last_eval_results = self.test(self.cfg, self.model)
+            return self._last_eval_results
+        return super().train()
+
+    @classmethod
+    def build_train_loader(cls, cfg):
+        """FastReID's loader, from ``DATASETS.ROOT``, on any device."""
+        with loading(cfg), data_root(cfg):
+            return super().build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg, dataset_name):
+        """FastReID's loader, from ``DATASETS.ROOT``, on any device."""
+        with loading(cfg), data_root(cfg):
+            return super().build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def test(cls, cfg, model) -> OrderedDict:
+        """FastReID's evaluation, with the very weights a checkpoint of this moment would hold."""
+        with held_fused(model) if is_converted(model) else nullcontext():
+            return super().test(cfg, model)
+
+
+class DenoisingHook(HookBase):
+    """Puts the model into each phase and lets its predictors learn.
+
+    Args:
+        trainer: A trainer whose model is converted.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.settings = settings_of(trainer.cfg)
+        self.model = unwrapped(trainer.model)
+        self.checkpointer = trainer.checkpointer
+        self.learner: Learner | None = None
+
+    def start(self, resumed: dict[str, Any] | None = None) -> None:
+        """Learn from the weights that are loaded now.
+
+        Args:
+            resumed: State of a learner to go on from.
+
+        Raises:
+            ValueError: if it was run with other settings.
+            FloatingPointError: naming a layer whose weights are not finite.
+        """
+        settings, lr = self.settings, self.trainer.cfg.SOLVER.BASE_LR * self.settings.lr_mult
+        self.learner = Learner(self.model, settings.config, settings.recipe, settings.options,
+                               partial(optimizer_like, self.trainer.optimizer, lr))
+        if resumed is not None:
+            self.learner.load_state_dict(resumed)
+        self.checkpointer.learner = self.learner.state_dict
+        self._observe(False)
+
+    def before_train(self) -> None:
+        if self.learner is None:
+            self.start()
+
+    def before_step(self) -> None:
+        if self.learner.enter(self.trainer.epoch):
+            logger.info('DenoiseRep phase: %s', self.learner.phase.name)
+
+    def after_step(self) -> None:
+        if self.learner.phase.predictors_learn:
+            self.learner.learn(self.trainer.optimizer, self._block_ends())
+        self._observe(False)  # whatever else runs the model in training mode (PreciseBN) is no sample
+        self.trainer.storage.put_scalars(**self.learner.scalars)
+
+    def after_epoch(self) -> None:
+        self.learner.moments.share_()  # one process writes the checkpoint for all
+
+    def _block_ends(self) -> bool:
+        trainer = self.trainer
+        if (trainer.iter + 1) % trainer.iters_per_epoch:
+            return False
+        return trainer.epoch + 1 == trainer.max_epoch or self.settings.recipe.ends(trainer.epoch)
+
+    def _observe(self, observing: bool) -> None:
+        for _, layer in denoise_layers(self.model):
+            layer.observing = observing
+
+
+class _Printer(CommonMetricPrinter):
+    """Prints an iteration once, also where both the epoch and the run end with it."""
+
+    _written = -1
+
+    def write(self) -> None:
+        iteration = get_event_storage().iter
+        if iteration != self._written:
+            super().write()
+        self._written = iteration
+
+
+class EpochSeed(HookBase):
+    """Starts every epoch from seeds of its own, so that a run repeats, and resumes as if it had never
+    been interrupted. FastReID draws one endless stream of batches instead.
+
+    Args:
+        seed: The run's seed, >= 0.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_epoch(self) -> None:
+        trainer = self.trainer._trainer
+        shared = np.random.SeedSequence([self.seed, self.trainer.epoch])
+        own = np.random.SeedSequence([self.seed, self.trainer.epoch, comm.get_rank()])
+        seed_all(int(own.generate_state(1)[0]))
+        loader = trainer.data_loader
+        loader.batch_sampler.sampler._seed = int(shared.generate_state(1)[0])
+        if hasattr(loader, 'shutdown'):
+            loader.shutdown()
+        trainer._data_loader_iter = iter(loader)
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model within a DDP wrapper."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def is_converted(model: nn.Module) -> bool:
+    """Whether a model has denoising layers."""
+    return any(True for _ in denoise_layers(model))
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Within the context training and evaluation modes may change; they are put back module by
+    module, so that what the host has frozen stays so."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training

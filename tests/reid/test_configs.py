@@ -1,0 +1,114 @@
+"""Every shipped FastReID config: built, two iterations of the real trainer, one evaluation."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from fastreid.config import CfgNode
+
+from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.reid import read_config
+from tests.reid.helpers import load, train
+from tests.reid.miniature import IDENTITIES, SHOTS, WRITERS
+
+ROOT = Path(__file__).parents[2] / 'configs/fastreid'
+CONFIGS = sorted(p.relative_to(ROOT) for p in ROOT.glob('[!_]*/*.yml') if p.parent.name != 'digits')
+FOLDERS = ('market1501', 'dukemtmc', 'msmt17', 'cuhk03-labelled', 'cuhk03-detected', 'vehicleid')
+RECIPES = ('alternate', 'joint', 'frozen')
+DEFAULT = {('market1501', model, 'joint') for model in ('bot_r50', 'osnet_x1', 'vit_s', 'swin_t')} | {
+    (folder, 'osnet_x1', 'joint') for folder in FOLDERS} | {
+    ('market1501', 'vit_s', 'alternate'), ('market1501', 'sbs_r50', 'frozen'),
+    ('market1501', 'osnet_x1', None)}
+
+
+def parts(path):
+    """Folder, model and recipe of a config."""
+    model, _, recipe = path.stem.partition('_denoiserep-')
+    return path.parent.name, model, recipe or None
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp('reid-miniature')
+    for write in WRITERS.values():
+        write(root)
+    return root
+
+
+def read(path, *overrides):
+    """A shipped config without its checkpoints, which are not here."""
+    raw = CfgNode.load_yaml_with_base(str(ROOT / path))
+    recipe = parts(path)[2]
+    assert ('WEIGHTS' in raw['MODEL']) == (recipe is not None), 'DenoiseRep starts from a baseline'
+    if recipe is not None:
+        start = '/'.join(parts(path)[:2])
+        assert raw['MODEL']['WEIGHTS'] == f'work_dirs/fastreid/{start}/model_final.pth'
+    return read_config(ROOT / path, ['MODEL.BACKBONE.PRETRAIN', 'False', *overrides])
+
+
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
+    """Configs name checkpoints below the working directory; let there be some for reading."""
+    monkeypatch.chdir(tmp_path)
+    for path in CONFIGS:
+        folder, model, _ = parts(path)
+        file = tmp_path / f'work_dirs/fastreid/{folder}/{model}/model_final.pth'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', [
+    pytest.param(path, marks=[] if parts(path) in DEFAULT else [pytest.mark.matrix])
+    for path in CONFIGS], ids=str)
+def test_config_trains_and_evaluates(path, data, tmp_path, no_weights):
+    recipe = parts(path)[2]
+    batch = IDENTITIES * SHOTS // 2
+    cfg = read(path, 'MODEL.WEIGHTS', '', 'DATASETS.ROOT', str(data), 'INPUT.SIZE_TRAIN', '[64, 32]',
+               'INPUT.SIZE_TEST', '[64, 32]', 'SOLVER.IMS_PER_BATCH', str(batch),
+               'DATALOADER.NUM_INSTANCE', '2', 'DATALOADER.NUM_WORKERS', '0',
+               'TEST.IMS_PER_BATCH', '16', 'SOLVER.DELAY_EPOCHS', '0',
+               'SOLVER.MAX_EPOCH', '2' if recipe == 'alternate' else '1',
+               'MODEL.DENOISEREP.PERIOD', '1', 'OUTPUT_DIR', str(tmp_path / 'out'))
+    if recipe == 'alternate':  # one iteration to each block
+        cfg.SOLVER.IMS_PER_BATCH = IDENTITIES * SHOTS
+        cfg.DATALOADER.NUM_INSTANCE = SHOTS
+    cfg.INPUT.AUTOAUG.PROB = 1.0
+    trainer = train(cfg)
+    assert trainer.iter == 2
+    results = trainer._last_eval_results
+    for result in results.values() if len(cfg.DATASETS.TESTS) > 1 else [results]:
+        assert 0 <= result['mAP'] <= 100
+    state = load(tmp_path / 'out/model_final.pth')['model']
+    assert not [key for key in state if 'denoiser' in key]
+    assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
+    layers = [layer for _, layer in denoise_layers(trainer.model)]
+    assert bool(layers) == (recipe is not None)
+    assert all(layer.denoiser.fitted for layer in layers)
+    assert [layer.step for layer in layers] == list(range(len(layers), 0, -1))
+
+
+@pytest.mark.parametrize('folder', FOLDERS)
+def test_every_model_comes_in_three_recipes(folder):
+    models = {m for f, m, r in map(parts, CONFIGS) if f == folder and r is None}
+    assert models >= {'bot_r50', 'sbs_r50', 'osnet_x1', 'vit_s', 'vit_b'}
+    assert {(m, r) for f, m, r in map(parts, CONFIGS) if f == folder and r} == {
+        (m, r) for m in models for r in RECIPES}
+
+
+@pytest.mark.parametrize('path', [p for p in CONFIGS if parts(p)[2]], ids=str)
+def test_settings_are_those_of_the_paper(path, no_weights):
+    cfg, (folder, _, recipe) = read(path), parts(path)
+    node = cfg.MODEL.DENOISEREP
+    assert recipe == node.RECIPE
+    if recipe == 'alternate':
+        assert (cfg.SOLVER.OPT, cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY) == ('SGD', 1e-4, 1e-4)
+        assert (cfg.SOLVER.IMS_PER_BATCH, node.LR_MULT, node.LOSS_WEIGHT) == (128, 4.0, 0.1)
+        assert (120 if folder.startswith('cuhk03') else 240) == cfg.SOLVER.MAX_EPOCH
+    if recipe == 'frozen':
+        assert cfg.DATALOADER.SAMPLER_TRAIN == 'TrainingSampler'  # the others look at labels
+
+
+def test_file_names_say_what_is_in_them():
+    for path in CONFIGS:
+        assert re.fullmatch(r'[a-z0-9_]+?(_denoiserep-(alternate|joint|frozen))?\.yml', path.name)

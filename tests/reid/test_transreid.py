@@ -1,0 +1,104 @@
+"""TransReID-SSL checkpoints: each published layout, tensor by tensor."""
+import pytest
+import torch
+
+from denoiserep_ext.reid.backbones import build_transreid_vit_backbone
+from denoiserep_ext.reid.transreid import convert_state, resize_positions
+from tests.reid.test_meta_arch import VIT, backbone, config
+
+SIZE = [256, 128]
+
+
+def model_config(depth, width, *overrides):
+    return config(*backbone('build_transreid_vit_backbone', depth, width), *VIT,
+                  'INPUT.SIZE_TRAIN', SIZE, 'INPUT.SIZE_TEST', SIZE, *overrides)
+
+
+def published(depth, width, seed=0):
+    """What the file of a trained backbone holds: the layout of the official model."""
+    torch.manual_seed(seed)
+    model = build_transreid_vit_backbone(model_config(depth, width))
+    return {key: torch.rand_like(value) if value.is_floating_point() else value
+            for key, value in model.state_dict().items()}
+
+
+LAYOUTS = {
+    'pretraining': lambda state: {'teacher': {
+        **{f'module.backbone.{k}': v for k, v in state.items()},
+        'module.head.mlp.0.weight': torch.ones(2)},
+        'student': {}, 'epoch': 100},
+    'exported': lambda state: {'model': {**state, 'head.weight': torch.ones(2)}},
+    'state_dict': lambda state: {'state_dict': {**state, 'fc.weight': torch.ones(2),
+                                                'fc.bias': torch.ones(2)}},
+    'bare': lambda state: dict(state),
+    'fine-tuned': lambda state: {
+        **{f'base.{k}': v for k, v in state.items()}, 'base.fc.weight': torch.ones(2),
+        'classifier.weight': torch.ones(2), 'bottleneck.weight': torch.ones(2)},
+}
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('depth, width', [('small', 384), ('small_ics', 384)])
+def test_every_layout_loads_strictly(layout, depth, width):
+    state = published(depth, width)
+    wanted = build_transreid_vit_backbone(model_config(depth, width)).state_dict()
+    converted, report = convert_state(LAYOUTS[layout](state), wanted, (16, 8))
+    assert converted.keys() == wanted.keys()
+    for key, value in state.items():
+        assert torch.equal(converted[key], value), key
+    total = len(state) + {'pretraining': 1, 'exported': 1, 'state_dict': 2, 'bare': 0,
+                          'fine-tuned': 3}[layout]
+    assert f'{len(state)} tensors taken, {total - len(state)} of heads left' in report
+
+
+def test_base_sizes_load_too():
+    for depth in ('base', 'base_ics'):
+        state = published(depth, 768)
+        converted, _ = convert_state(state, state, (16, 8))
+        assert converted.keys() == state.keys()
+
+
+def test_config_takes_the_published_file(tmp_path):
+    state = published('small_ics', 384)
+    torch.save(LAYOUTS['pretraining'](state), tmp_path / 'lup.pth')
+    model = build_transreid_vit_backbone(model_config(
+        'small_ics', 384, 'MODEL.BACKBONE.PRETRAIN', True,
+        'MODEL.BACKBONE.PRETRAIN_PATH', str(tmp_path / 'lup.pth')))
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key]), key
+    with pytest.raises(ValueError, match='needs MODEL.BACKBONE.PRETRAIN_PATH'):
+        build_transreid_vit_backbone(model_config('small', 384, 'MODEL.BACKBONE.PRETRAIN', True))
+
+
+@pytest.mark.parametrize('change, words', [
+    (lambda s: s.pop('blocks.3.mlp.fc1.weight'), 'missing: blocks.3.mlp.fc1.weight'),
+    (lambda s: s.update({'blocks.12.norm1.weight': torch.ones(384)}), 'left over: blocks.12.norm1'),
+    (lambda s: s.update({'norm.weight': torch.ones(768)}),
+     r'norm.weight is \[768\], the model has \[384\]'),
+    (lambda s: s.pop('cls_token'), 'no TransReID-SSL backbone'),
+    (lambda s: s.update({'patch_embed.conv.0.weight': torch.ones(1)}), 'DEPTH must end in _ics'),
+])
+def test_what_does_not_fit_is_named(change, words):
+    state = published('small', 384)
+    wanted = dict(state)
+    change(state)
+    with pytest.raises(ValueError, match=words):
+        convert_state(state, wanted, (16, 8))
+
+
+def test_positions_are_resized_from_both_grids():
+    """A field that is linear over the image stays linear."""
+    for rows, columns in ((14, 14), (16, 8)):
+        y = (torch.arange(rows) + 0.5) / rows
+        x = (torch.arange(columns) + 0.5) / columns
+        field = torch.stack(torch.meshgrid(y, x, indexing='ij'), -1).reshape(1, -1, 2)
+        positions = torch.cat([torch.full((1, 1, 2), 7.0), field], dim=1)
+        resized = resize_positions(positions, (24, 8))
+        assert resized.shape == (1, 1 + 24 * 8, 2)
+        assert torch.equal(resized[:, 0], torch.full((1, 2), 7.0))
+        inner = resized[0, 1:].reshape(24, 8, 2)[2:-2, 1:-1]
+        expected = torch.stack(torch.meshgrid((torch.arange(24) + 0.5)[2:-2] / 24,
+                                              (torch.arange(8) + 0.5)[1:-1] / 8, indexing='ij'), -1)
+        torch.testing.assert_close(inner, expected, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match='197 patches, neither a square nor twice one'):
+        resize_positions(torch.zeros(1, 198, 2), (16, 8))
