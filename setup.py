@@ -36,6 +36,9 @@ extras = {
     'mmpretrain': mm + ['mmpretrain>=1.2.0,<1.3.0'],
     'mmdet': mm + ['mmdet>=3.3.0,<3.4.0'],
     'mmseg': mm + ['mmsegmentation>=1.2.2,<1.3.0', 'ftfy', 'regex'],
+    # FastReID itself pins torch 1.13.1: pip install --no-deps fastreid==1.4.0
+    'reid': ['yacs>=0.1.8', 'faiss-cpu', 'tabulate', 'termcolor', 'tensorboard', 'torchvision',
+             'scikit-learn', 'h5py', 'imageio', 'scipy', 'gdown', 'matplotlib', 'tqdm', 'pillow'],
     'tools': ['scikit-learn', 'matplotlib', 'tqdm', 'pillow'],
     'tests': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'timm', 'tensorboard'],
 }

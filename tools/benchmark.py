@@ -17,7 +17,8 @@ from mmengine.registry import DATASETS
 from torch.utils.data import Dataset
 
 from denoiserep_ext import convert_, fit_one_pass_, fuse_
-from denoiserep_ext.compare.measure import in_turns, inference_costs, parameter_ratio, step_times
+from denoiserep_ext.compare.costs import in_turns, inference_costs
+from denoiserep_ext.compare.measure import parameter_ratio, step_times
 from denoiserep_ext.core.recipes import JOINT, enter_phase_
 from denoiserep_ext.core.running import RunningMoments
 from denoiserep_ext.datasets.scenes import CLASSES, SceneConfig, write_scenes

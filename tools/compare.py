@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Baseline, control and DenoiseRep for the same budget, over several seeds.
 
-CONFIG is an OpenMMLab config with DenoiseRepHook. The control is the same config without the hook;
-both start from the same baseline. Training and testing are the host's own (mim train, mim test); the
-fused file is tested with the config that has no hook. Run it again to go on where it stopped.
+CONFIG is an OpenMMLab config with DenoiseRepHook (.py) or a FastReID config with the meta-architecture
+DenoiseRep (.yml). The control is the same config without it; both start from the same baseline.
+Training and testing are the host's own (mim train, mim test; FastReID's trainer and evaluator); the
+fused file is tested with the config that has no DenoiseRep. Run it again to go on where it stopped.
 """
 import argparse
 import sys
@@ -11,15 +12,13 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from denoiserep_ext.compare import measure, report
+from denoiserep_ext.compare import report
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
-from denoiserep_ext.compare.stages import without_hook
-from denoiserep_ext.mm import launch
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', nargs='+', help='config(s) with DenoiseRepHook')
+    parser.add_argument('config', nargs='+', help='config(s) with DenoiseRep')
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument('--baseline', nargs='+', help='config(s) that train the baselines')
     start.add_argument('--checkpoint', nargs='+', help='trained baseline(s)')
@@ -37,36 +36,32 @@ def parse_args():
     return args
 
 
-def read_config(path, options):
-    cfg = launch.read_config(path)
-    if options:
-        cfg.merge_from_dict(options)
-    return cfg
+def host_of(path):
+    """The toolbox that a config file is for."""
+    if Path(path).suffix in ('.yml', '.yaml'):
+        from denoiserep_ext.compare.fastreid import FastReID
+        return FastReID()
+    from denoiserep_ext.compare.openmmlab import OpenMMLab
+    return OpenMMLab()
 
 
 def compare(args, path, start):
     """Run one comparison; return its report."""
-    config, name = read_config(path, args.cfg_options), Path(path).stem
-    folder = args.work_dir / name
+    host, options, name = host_of(path), args.cfg_options or {}, Path(path).stem
+    config, folder = host.read_config(path, options), args.work_dir / name
     plan = Comparison(
-        config=config, work_dir=folder, seeds=args.seeds, jobs=args.jobs,
-        baseline=read_config(start, args.cfg_options) if args.baseline else None,
+        host=host, config=config, work_dir=folder, seeds=args.seeds, jobs=args.jobs,
+        baseline=host.read_config(start, options) if args.baseline else None,
         checkpoint=None if args.baseline else Path(start))
     results = plan.run()
     metric = args.metric or next(iter(results[0]['metrics']))
     if metric not in results[0]['metrics']:
         raise ValueError(f'there is no metric {metric!r}: {", ".join(results[0]["metrics"])}')
     last = next(r for r in results if r['row'] == 'denoiserep')
-    costs = {'fused_against_unfused': measure.fused_against_unfused(
-        config, last['checkpoint'], last['plain'])}
-    if not args.skip_costs:
-        print('timing plain and DenoiseRep steps in turns ...', flush=True)
-        times = measure.step_times({'plain': without_hook(config), 'denoiserep': config},
-                                   folder / 'timing')
-        inference = measure.inference(config, last['plain'])
-        costs.update(step_time=times['denoiserep'] / times['plain'],
-                     parameters=measure.parameter_ratio(config),
-                     inference_time=inference['time'], operators=inference['operators'])
+    print('fused against unfused' + ('' if args.skip_costs else ', timings in turns') + ' ...',
+          flush=True)
+    costs = host.costs(config, last['checkpoint'], last['plain'], folder / 'timing',
+                       not args.skip_costs)
     result = {'name': name, 'seeds': args.seeds, 'metric': metric, 'results': results,
               'summary': summarise(results), 'verdict': f'{name}: {verdict(results, metric)}',
               'costs': costs, 'layers': report.layer_figures(results)}

@@ -6,12 +6,12 @@ Every checkpoint a run writes is fused already; this leaves out the optimiser an
 import argparse
 import sys
 
-from denoiserep_ext.mm.files import export_plain
+from denoiserep_ext.core.files import export_plain
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='checkpoint written by a run with DenoiseRepHook')
+    parser.add_argument('checkpoint', help='checkpoint of a DenoiseRep training, OpenMMLab or FastReID')
     parser.add_argument('out', help='file to write')
     parser.add_argument('--unsafe', action='store_true',
                         help='allow a pickle that can run code; only for files you trust')

@@ -72,18 +72,24 @@ say 'OpenMMLab toolboxes and tools'
 pip install -q -c "$constraints" "${hosts[@]}" \
   scikit-learn matplotlib tqdm pillow pytest pytest-xdist hypothesis ruff timm tensorboard
 
+say 'FastReID'
+# Its wheel asks for torch 1.13.1; denoiserep_ext.reid makes it run on present ones.
+pip install -q --no-deps -c "$constraints" fastreid
+pip install -q -c "$constraints" faiss-cpu yacs tabulate termcolor h5py imageio gdown
+
 say 'denoiserep_ext (editable)'
 pip install -q --no-deps --no-build-isolation -e .
 # What a wheel carries as files, a checkout offers as links: mim train denoiserep_ext NAME.
 mkdir -p denoiserep_ext/.mim
 for name in tools configs model-index.yml; do ln -sfn "../../$name" "denoiserep_ext/.mim/$name"; done
 
-"$venv/bin/python" - <<'PYTHON'
+"$venv/bin/python" -W ignore - <<'PYTHON'
+from importlib.metadata import version
 import mmcv.ops, mmdet, mmengine, mmpretrain, mmseg, torch
-import denoiserep_ext
+import denoiserep_ext, denoiserep_ext.reid
 print(f'denoiserep_ext {denoiserep_ext.__version__}: torch {torch.__version__}, mmengine '
       f'{mmengine.__version__}, mmcv {mmcv.__version__}, mmpretrain {mmpretrain.__version__}, '
-      f'mmdet {mmdet.__version__}, mmseg {mmseg.__version__}')
+      f'mmdet {mmdet.__version__}, mmseg {mmseg.__version__}, fastreid {version("fastreid")}')
 PYTHON
 echo "$wanted" >"$stamp"
 say "done: source $venv/bin/activate"

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
 from tqdm import tqdm
 
-from .stages import ROWS, Stage, without_hook
+from .stages import ROWS, Host, Stage
 
 
 @dataclass
@@ -20,8 +20,9 @@ class Comparison:
     """Baseline, control and DenoiseRep over several seeds.
 
     Args:
-        config: Config with DenoiseRepHook: the budget and start of the third row. The second row is
-            the same config without the hook.
+        host: The toolbox.
+        config: Config with DenoiseRep: the budget and start of the third row. The second row is the
+            same config without it.
         work_dir: Where everything goes; what is done there already is not done again.
         seeds: Seeds of the runs.
         baseline: Config that trains a baseline for each seed; or None, then ``checkpoint`` is the
@@ -34,10 +35,11 @@ class Comparison:
         FileNotFoundError: if the checkpoint does not exist.
     """
 
-    config: Config
+    host: Host
+    config: Any
     work_dir: Path
     seeds: list[int]
-    baseline: Config | None = None
+    baseline: Any | None = None
     checkpoint: Path | None = None
     jobs: int = 1
 
@@ -48,7 +50,7 @@ class Comparison:
             raise FileNotFoundError(f'{self.checkpoint}: no such checkpoint.')
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f'seeds must be different numbers, got {self.seeds}.')
-        self.stock = without_hook(self.config)
+        self.stock = self.host.control(self.config)
 
     def run(self) -> list[dict]:
         """Run every stage.
@@ -94,7 +96,7 @@ class Comparison:
     def _stage(self, row: str, seed: int, checkpoint: Path | None, **change) -> Stage:
         train = {'control': self.stock, 'denoiserep': self.config}.get(row)
         threads = max(1, len(os.sched_getaffinity(0)) // self.jobs)
-        return Stage(row=row, seed=seed, folder=self.work_dir / f'seed{seed}' / row,
+        return Stage(host=self.host, row=row, seed=seed, folder=self.work_dir / f'seed{seed}' / row,
                      **{'train': train, **change}, test=self.stock, checkpoint=checkpoint,
                      threads=threads)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,34 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..core.config import DenoiseRepConfig
 from ..core.conversion import convert_
-from ..core.layers import denoise_layers, explicit_path
+from ..core.files import read_checkpoint
+from ..core.layers import explicit_path
 from ..core.plain import KEY, unpack
-from ..mm.files import read_checkpoint
 from ..mm.models import build_model
 from ..mm.options import target_of
-from .stages import HOOK, without_hook
+from .costs import inference_costs, predictor_share
+
+HOOK = 'DenoiseRepHook'
+
+
+def without_hook(cfg: Config) -> Config:
+    """The same config without DenoiseRep: the control, and the stock config fused files are tested
+    with.
+
+    Raises:
+        ValueError: if the config has no DenoiseRepHook.
+    """
+    stock = Config(cfg.to_dict())
+    hooks = stock.get('custom_hooks') or []
+    kept = [hook for hook in hooks if hook['type'].rpartition('.')[2] != HOOK]
+    if len(kept) == len(hooks):
+        raise ValueError('The config has no DenoiseRepHook: add custom_hooks = '
+                         "[dict(type='denoiserep_ext.DenoiseRepHook')].")
+    stock.custom_hooks = kept
+    return stock
 
 
 def fused_against_unfused(config: Config, checkpoint: Path, fused: Path, batches: int = 3) -> float:
@@ -56,12 +72,9 @@ def fused_against_unfused(config: Config, checkpoint: Path, fused: Path, batches
 def parameter_ratio(config: Config) -> float:
     """Numbers held while training (weights and predictors) over those of the plain model."""
     model = build_model(without_hook(config))
-    plain = sum(p.numel() for p in model.parameters())
     hook = {k: v for k, v in _hook_of(config).items() if k in DenoiseRepConfig.__dataclass_fields__}
     convert_(model.get_submodule(target_of(_hook_of(config))), DenoiseRepConfig(**hook))
-    predictors = sum(tensor.numel() for _, layer in denoise_layers(model)
-                     for tensor in layer.denoiser.state_dict().values() if tensor.dim())
-    return (plain + predictors) / plain
+    return predictor_share(model)
 
 
 def step_times(configs: dict[str, Config], work_dir: Path, iterations: int = 30, rounds: int = 2,
@@ -143,47 +156,6 @@ def inference(config: Config, fused: Path, repeats: int = 20) -> dict[str, Any]:
     data = next(iter(Runner.build_dataloader(stock.test_dataloader)))
     images = ours.data_preprocessor(data, False)['inputs']
     return inference_costs(ours.backbone, theirs.backbone, images, repeats)
-
-
-@torch.inference_mode()
-def inference_costs(ours: nn.Module, theirs: nn.Module, images: torch.Tensor,
-                    repeats: int = 20) -> dict[str, Any]:
-    """Time of our forward over theirs, and the tensor operations of both, see :func:`inference`."""
-    medians = in_turns({'ours': lambda: ours(images), 'stock': lambda: theirs(images)}, repeats)
-    return {'time': medians['ours'] / medians['stock'],
-            'operators': [count_operators(module, images) for module in (ours, theirs)]}
-
-
-@torch.no_grad()
-def count_operators(module: nn.Module, *inputs: Any) -> int:
-    """Tensor operations that one forward dispatches."""
-    counter = _Counter()
-    with counter:
-        module(*inputs)
-    return counter.count
-
-
-class _Counter(TorchDispatchMode):
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        self.count += 1
-        return operator(*args, **(kwargs or {}))
-
-
-def in_turns(calls: dict[str, Callable[[], Any]], repeats: int, warmup: int = 2) -> dict[str, float]:
-    """Median seconds of each call, called in turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(warmup + repeats):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn >= warmup:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def _hook_of(config: Config) -> dict:

@@ -6,8 +6,8 @@ import math
 import os
 from pathlib import Path
 
+from ..core.files import read_checkpoint
 from ..core.plain import KEY
-from ..mm.files import read_checkpoint
 from .comparison import decimals
 from .stages import ROWS
 

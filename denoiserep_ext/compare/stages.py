@@ -8,33 +8,49 @@ import re
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
+from ..core.files import export_plain
 
-from ..mm.files import export_plain
-from ..mm.stacks import mim_name
-
-HOOK = 'DenoiseRepHook'
 ROWS = ('baseline', 'control', 'denoiserep')
 
 
-def without_hook(cfg: Config) -> Config:
-    """The same config without DenoiseRep: the control, and the stock config fused files are tested
-    with.
+class Host(ABC):
+    """What a comparison asks of a toolbox. Configs are the toolbox's own objects."""
 
-    Raises:
-        ValueError: if the config has no DenoiseRepHook.
-    """
-    stock = Config(cfg.to_dict())
-    hooks = stock.get('custom_hooks') or []
-    kept = [hook for hook in hooks if hook['type'].rpartition('.')[2] != HOOK]
-    if len(kept) == len(hooks):
-        raise ValueError('The config has no DenoiseRepHook: add custom_hooks = '
-                         "[dict(type='denoiserep_ext.DenoiseRepHook')].")
-    stock.custom_hooks = kept
-    return stock
+    progress: str  # regular expression of the progress in a line of the programs' log
+
+    @abstractmethod
+    def read_config(self, path: str | Path, options: dict[str, Any]) -> Any:
+        """Read a config file and override some of its keys."""
+
+    @abstractmethod
+    def control(self, config: Any) -> Any:
+        """The same config without DenoiseRep: the control, and what fused files are tested with.
+
+        Raises:
+            ValueError: if there is no DenoiseRep in it.
+        """
+
+    @abstractmethod
+    def text(self, config: Any) -> str:
+        """All of a config, for telling whether it has changed."""
+
+    @abstractmethod
+    def train(self, stage: Stage, config: Any, work_dir: Path, resume: bool) -> Path:
+        """Train from ``stage.checkpoint`` with ``stage.seed``; return the last checkpoint."""
+
+    @abstractmethod
+    def test(self, stage: Stage, config: Any, checkpoint: Path, work_dir: Path) -> dict[str, float]:
+        """Metrics of a checkpoint."""
+
+    @abstractmethod
+    def costs(self, config: Any, checkpoint: Path, plain: Path, work_dir: Path,
+              timing: bool) -> dict[str, Any]:
+        """What DenoiseRep costs, see :func:`denoiserep_ext.compare.report.table`."""
 
 
 @dataclass
@@ -42,6 +58,7 @@ class Stage:
     """One row for one seed.
 
     Args:
+        host: The toolbox.
         row: ``'baseline'``, ``'control'`` or ``'denoiserep'``.
         seed: Seed of the run.
         folder: Where it works; its ``result.json`` marks it done.
@@ -51,11 +68,12 @@ class Stage:
         threads: CPU threads of each program.
     """
 
+    host: Host
     row: str
     seed: int
     folder: Path
-    train: Config | None
-    test: Config
+    train: Any | None
+    test: Any
     checkpoint: Path | None
     threads: int
     started: float = field(default=0.0, compare=False)
@@ -85,8 +103,9 @@ class Stage:
         if self.row == 'denoiserep':
             plain = self.folder / 'fused.pth'
             export_plain(checkpoint, plain, overwrite=True)
+        metrics = self.host.test(self, self.test, plain, self.folder / 'test')
         result = {
-            'fingerprint': mark, 'row': self.row, 'seed': self.seed, 'metrics': self._test(plain),
+            'fingerprint': mark, 'row': self.row, 'seed': self.seed, 'metrics': metrics,
             'checkpoint': str(checkpoint), 'plain': str(plain),
             'seconds': round(time.monotonic() - self.started, 1)
         }
@@ -96,52 +115,22 @@ class Stage:
         return result
 
     def last_line(self) -> str:
-        """The latest progress line of the programs' log, shortened."""
+        """The latest progress of the programs' log, shortened."""
         log = self.folder / 'log.txt'
         if not log.exists():
             return 'starting'
-        lines = re.findall(r'((?:Epoch|Iter)\(\w+\).*)', log.read_text(errors='replace')[-4000:])
+        lines = re.findall(self.host.progress, log.read_text(errors='replace')[-4000:])
         return ' '.join(lines[-1].split()[:2]) if lines else 'starting'
 
-    def _fingerprint(self) -> str:
-        parts = ['' if self.train is None else self.train.pretty_text, self.test.pretty_text,
-                 str(self.seed), str(self.checkpoint)]
-        if self.checkpoint is not None:
-            parts.append(str(Path(self.checkpoint).stat().st_mtime_ns))
-        return hashlib.sha256('\0'.join(parts).encode()).hexdigest()
+    def call(self, command: list[str]) -> None:
+        """Run a program of this Python's environment; its output goes to the stage's log.
 
-    def _train(self, mark: str) -> Path:
-        cfg = Config(self.train.to_dict())
-        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': self.seed}
-        cfg.load_from = None if self.checkpoint is None else str(self.checkpoint)
-        work_dir, started = self.folder / 'train', self.folder / 'started'
-        options = []
-        if started.exists() and started.read_text() == mark:
-            if (work_dir / 'last_checkpoint').exists():
-                options = ['--resume']
-        else:
-            (work_dir / 'last_checkpoint').unlink(missing_ok=True)
-            started.write_text(mark)
-        self._mim('train', cfg, options, work_dir)
-        return Path((work_dir / 'last_checkpoint').read_text())
-
-    def _test(self, checkpoint: Path) -> dict[str, float]:
-        work_dir = self.folder / 'test'
-        before = set(work_dir.glob('*/*.json'))
-        self._mim('test', self.test, ['--checkpoint', str(checkpoint)], work_dir)
-        report, = set(work_dir.glob('*/*.json')) - before
-        metrics = json.loads(report.read_text())
-        return {name: value for name, value in metrics.items()
-                if name not in ('time', 'data_time') and isinstance(value, (int, float))}
-
-    def _mim(self, verb: str, cfg: Config, options: list[str], work_dir: Path) -> None:
-        config_file = self.folder / f'{verb}.py'
-        cfg.dump(config_file)
-        mim = Path(sys.executable).with_name('mim')
-        command = [str(mim), verb, mim_name(cfg.default_scope), str(config_file), *options,
-                   '--work-dir', str(work_dir)]
+        Raises:
+            RuntimeError: with the end of the log, if it fails.
+        """
+        programs = Path(sys.executable).parent
         environment = {**os.environ, 'OMP_NUM_THREADS': str(self.threads),
-                       'PATH': f'{mim.parent}{os.pathsep}{os.environ["PATH"]}'}
+                       'PATH': f'{programs}{os.pathsep}{os.environ["PATH"]}'}
         log = self.folder / 'log.txt'
         with log.open('a') as stream:
             stream.write(f'$ {" ".join(command)}\n')
@@ -150,4 +139,21 @@ class Stage:
                                     stdin=subprocess.DEVNULL, env=environment).returncode
         if status:
             end = '\n'.join(log.read_text(errors='replace').splitlines()[-25:])
-            raise RuntimeError(f'{self.name}: mim {verb} failed ({status}); the log is {log}:\n{end}')
+            raise RuntimeError(f'{self.name}: {" ".join(command[:3])} failed ({status}); the log is '
+                               f'{log}:\n{end}')
+
+    def _fingerprint(self) -> str:
+        parts = ['' if self.train is None else self.host.text(self.train), self.host.text(self.test),
+                 str(self.seed), str(self.checkpoint)]
+        if self.checkpoint is not None:
+            parts.append(str(Path(self.checkpoint).stat().st_mtime_ns))
+        return hashlib.sha256('\0'.join(parts).encode()).hexdigest()
+
+    def _train(self, mark: str) -> Path:
+        work_dir, started = self.folder / 'train', self.folder / 'started'
+        last = work_dir / 'last_checkpoint'  # both OpenMMLab and FastReID leave one
+        resume = started.exists() and started.read_text() == mark and last.exists()
+        if not resume:
+            last.unlink(missing_ok=True)
+            started.write_text(mark)
+        return self.host.train(self, self.train, work_dir, resume)

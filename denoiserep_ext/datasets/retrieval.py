@@ -9,7 +9,7 @@ from .digits import split_digits
 from .folders import written_whole
 
 TRAIN_CLASSES = range(6)  # digits 0-5 train, 6-9 are identities never seen
-QUERIES = 10  # per identity of the test
+QUERIES = 25  # per identity of the test
 FOLDERS = ('bounding_box_train', 'query', 'bounding_box_test')
 SIDE = 32  # pixels; each of the 8x8 becomes a square
 

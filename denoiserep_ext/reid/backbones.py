@@ -9,6 +9,7 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from ..core.files import read_checkpoint
 from .transreid import ARCHITECTURES, convert_state
 
 logger = logging.getLogger('fastreid.denoiserep')
@@ -77,26 +78,43 @@ def build_transreid_vit_backbone(cfg: CfgNode) -> nn.Module:
     Raises:
         ValueError: for another ``DEPTH``, or a checkpoint that does not fit.
     """
-    node, size = cfg.MODEL.BACKBONE, tuple(cfg.INPUT.SIZE_TRAIN)
-    depth = str(node.DEPTH)
+    node = cfg.MODEL.BACKBONE
+    model = transreid_vit(
+        str(node.DEPTH), tuple(cfg.INPUT.SIZE_TRAIN), stride_size=tuple(node.STRIDE_SIZE),
+        drop_path_rate=node.DROP_PATH_RATIO, drop_rate=node.DROP_RATIO,
+        attn_drop_rate=node.ATT_DROP_RATE)
+    if node.PRETRAIN:
+        grid = model.patch_embed.num_y, model.patch_embed.num_x
+        converted = convert_state(read_pretrained(node.PRETRAIN_PATH), model.state_dict(), grid)
+        model.load_state_dict(converted.state, strict=True)
+        logger.info('%s: %s', node.PRETRAIN_PATH, converted)
+    return model
+
+
+def transreid_vit(depth: str, size: tuple[int, int], stride_size: tuple[int, int] = (16, 16),
+                  **rates: float) -> VisionTransformer:
+    """A ViT of TransReID-SSL.
+
+    Args:
+        depth: ``small``, ``base``, ``small_ics`` or ``base_ics``.
+        size: Height and width of the images.
+        stride_size: Of the patches of 16 pixels; smaller ones overlap.
+        **rates: Dropout rates of FastReID's ``VisionTransformer``.
+
+    Raises:
+        ValueError: for another depth, or overlapping patches behind a stem.
+    """
     name, _, stem = depth.partition('_')
     if name not in ARCHITECTURES or stem not in ('', 'ics'):
         raise ValueError(f'MODEL.BACKBONE.DEPTH {depth!r}: choose one of '
                          f'{", ".join(f"{n}{s}" for n in ARCHITECTURES for s in ("", "_ics"))}.')
-    model = VisionTransformer(
-        img_size=size, stride_size=tuple(node.STRIDE_SIZE), mlp_ratio=4, qkv_bias=True,
-        drop_path_rate=node.DROP_PATH_RATIO, drop_rate=node.DROP_RATIO,
-        attn_drop_rate=node.ATT_DROP_RATE, **ARCHITECTURES[name])
+    model = VisionTransformer(img_size=size, stride_size=stride_size, mlp_ratio=4, qkv_bias=True,
+                              **ARCHITECTURES[name], **rates)
     if stem:
-        if tuple(node.STRIDE_SIZE) != (16, 16):
+        if stride_size != (16, 16):
             raise ValueError('The ICS stem has patches side by side: MODEL.BACKBONE.STRIDE_SIZE must '
-                             f'be (16, 16), got {tuple(node.STRIDE_SIZE)}.')
+                             f'be (16, 16), got {stride_size}.')
         model.patch_embed = ConvStemEmbed(size, 16, model.embed_dim)
-    if node.PRETRAIN:
-        grid = model.patch_embed.num_y, model.patch_embed.num_x
-        state, report = convert_state(read_pretrained(node.PRETRAIN_PATH), model.state_dict(), grid)
-        model.load_state_dict(state, strict=True)
-        logger.info('%s: %s', node.PRETRAIN_PATH, report)
     return model
 
 
@@ -110,7 +128,7 @@ def read_pretrained(path: str) -> dict:
     if not path:
         raise ValueError('MODEL.BACKBONE.PRETRAIN needs MODEL.BACKBONE.PRETRAIN_PATH, a file of '
                          'TransReID-SSL (see README), or set PRETRAIN False.')
-    return torch.load(path, map_location='cpu', weights_only=True)
+    return read_checkpoint(path)
 
 
 class Swin(nn.Module):

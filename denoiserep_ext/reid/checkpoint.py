@@ -10,6 +10,7 @@ import torch
 from fastreid.utils.checkpoint import Checkpointer
 from torch import nn
 
+from ..core.files import read_checkpoint, write_whole
 from ..core.layers import denoise_layers
 from ..core.plain import KEY, pack, unpack
 
@@ -65,7 +66,7 @@ class PlainCheckpointer(Checkpointer):
     _raw = False
 
     def _load_file(self, f: str) -> dict[str, Any]:
-        return read_checkpoint(f)
+        return read_reid_checkpoint(f)
 
     def _load_model(self, checkpoint: dict[str, Any]):
         state = {key.removeprefix('module.'): value for key, value in checkpoint['model'].items()}
@@ -83,40 +84,17 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, 'item') and not isinstance(value, torch.Tensor) else value
 
 
-def write_whole(data: Any, path: str) -> None:
-    """``torch.save`` under a temporary name, then renamed."""
-    partial = f'{path}.partial'
-    try:
-        torch.save(data, partial)
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
-
-
-def read_checkpoint(path: str, unsafe: bool = False) -> dict[str, Any]:
+def read_reid_checkpoint(path: str) -> dict[str, Any]:
     """Read a FastReID checkpoint onto the CPU, tensors and plain data only.
-
-    Args:
-        path: ``.pth`` file.
-        unsafe: Allow arbitrary pickles, which can run code: only for files you trust.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if it is no FastReID checkpoint, or would need ``unsafe``.
+        ValueError: if it is no FastReID checkpoint, or holds code.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'{path}: no such checkpoint.')
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=not unsafe)
-    except Exception as error:
-        raise ValueError(f'{path} cannot be read safely ({str(error).splitlines()[0]}). If you trust '
-                         f'it, read it once with weights_only=False and save its tensors anew.'
-                         ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('model'), dict):
-        keys = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else []
+    checkpoint = read_checkpoint(path)
+    if not isinstance(checkpoint.get('model'), dict):
         raise ValueError(f'{path} is no FastReID checkpoint: it has no weights under "model" '
-                         f'(found: {", ".join(keys) or type(checkpoint).__name__}). TransReID-SSL '
+                         f'(found: {", ".join(sorted(map(str, checkpoint))[:5])}). TransReID-SSL '
                          f'files are converted by tools/convert_transreid.py.')
     return checkpoint
 

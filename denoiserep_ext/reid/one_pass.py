@@ -14,9 +14,10 @@ from fastreid.utils import comm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ..core.files import write_whole
 from ..core.fusion import fused_state_dict, step_sizes
 from ..core.one_pass import fit_one_pass_
-from .checkpoint import PlainCheckpointer, num_classes, read_checkpoint, write_whole
+from .checkpoint import PlainCheckpointer, num_classes, read_reid_checkpoint
 from .config import settings_of
 
 logger = logging.getLogger('fastreid.denoiserep')
@@ -81,7 +82,7 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path:
     if cfg.MODEL.META_ARCHITECTURE != 'DenoiseRep':
         cfg.MODEL.DENOISEREP.META_ARCH = cfg.MODEL.META_ARCHITECTURE
         cfg.MODEL.META_ARCHITECTURE = 'DenoiseRep'
-    cfg.MODEL.HEADS.NUM_CLASSES = num_classes(read_checkpoint(cfg.MODEL.WEIGHTS)['model'])
+    cfg.MODEL.HEADS.NUM_CLASSES = num_classes(read_reid_checkpoint(cfg.MODEL.WEIGHTS)['model'])
     model = build_model(cfg)
     PlainCheckpointer(model).load(cfg.MODEL.WEIGHTS)
     paths = images_below(folder)

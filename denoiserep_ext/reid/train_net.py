@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from fastreid.config import CfgNode
 from fastreid.engine import default_argument_parser, default_setup
@@ -42,11 +44,25 @@ def main(args: argparse.Namespace, cfg: CfgNode) -> None:
         cfg.MODEL.BACKBONE.PRETRAIN = False
         model = Trainer.build_model(cfg)
         PlainCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-        Trainer.test(cfg, model)
+        save_results(Trainer.test(cfg, model), cfg)
     else:
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         trainer.train()
+
+
+def save_results(results: dict[str, Any], cfg: CfgNode) -> None:
+    """Write metrics by data set to ``OUTPUT_DIR/results.json``; FastReID only prints them."""
+    if not comm.is_main_process():
+        return
+    if len(cfg.DATASETS.TESTS) == 1:
+        results = {cfg.DATASETS.TESTS[0]: results}
+    path = Path(cfg.OUTPUT_DIR) / 'results.json'
+    partial = path.with_suffix('.partial')
+    partial.write_text(json.dumps({name: {metric: float(value) for metric, value in result.items()
+                                          if metric != 'dataset'}
+                                   for name, result in results.items()}, indent=2))
+    partial.rename(path)
 
 
 def run(argv: list[str] | None = None) -> int:

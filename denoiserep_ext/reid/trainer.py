@@ -25,7 +25,7 @@ from ..core.layers import denoise_layers
 from ..core.learning import Learner, optimizer_like
 from ..core.plain import KEY
 from ..core.recipes import enter_phase_
-from .checkpoint import PlainCheckpointer, read_checkpoint
+from .checkpoint import PlainCheckpointer, read_reid_checkpoint
 from .compat import loading
 from .config import settings_of
 from .datasets import data_root
@@ -100,7 +100,7 @@ class Trainer(DefaultTrainer):
             self.denoising.start(checkpoint.get(KEY))
         best = os.path.join(self.cfg.OUTPUT_DIR, 'model_best.pth')
         if os.path.isfile(best):  # FastReID would forget how good it was and replace it by the next
-            metric = read_checkpoint(best)['metric']
+            metric = read_reid_checkpoint(best)['metric']
             for hook in self._hooks:
                 if isinstance(hook, PeriodicCheckpointer):
                     hook.best_metric = metric

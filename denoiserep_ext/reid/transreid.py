@@ -4,10 +4,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 ARCHITECTURES = {  # the published sizes
@@ -16,7 +17,7 @@ ARCHITECTURES = {  # the published sizes
 }
 
 # What a self-supervised or fine-tuned model has besides the backbone.
-_LEFT = re.compile(r'(head|head_dist|fc|pre_logits|classifier\w*|projector|prototypes)(\..*)?')
+_LEFT = re.compile(r'(head|head_dist|fc|pre_logits|classifier\w*|bottleneck\w*|projector)(\..*)?')
 
 
 def backbone_state(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
@@ -51,8 +52,27 @@ def backbone_state(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], li
     return state, left
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a file's tensors; ``str()`` is a sentence on it.
+
+    Attributes:
+        state: The backbone's tensors.
+        left: Names of those of heads.
+        resized: What was done to the position embeddings, ``''`` if nothing.
+    """
+
+    state: dict[str, Tensor]
+    left: tuple[str, ...]
+    resized: str
+
+    def __str__(self) -> str:
+        named = f' ({", ".join(self.left[:4])}{" ..." if len(self.left) > 4 else ""})' * bool(self.left)
+        return f'{len(self.state)} backbone tensors, {len(self.left)} of heads{named}{self.resized}'
+
+
 def convert_state(checkpoint: Mapping[str, Any], wanted: Mapping[str, Tensor],
-                  grid: tuple[int, int]) -> tuple[dict[str, Tensor], str]:
+                  grid: tuple[int, int]) -> Conversion:
     """Weights for FastReID's ViT from a published file, every tensor accounted for.
 
     Args:
@@ -60,9 +80,6 @@ def convert_state(checkpoint: Mapping[str, Any], wanted: Mapping[str, Tensor],
         wanted: State dict of the model that is to take it.
         grid: Rows and columns of that model's patches; position embeddings of another grid are
             resized (bilinear, as TransReID-SSL does).
-
-    Returns:
-        The state dict and a sentence on what became of the tensors.
 
     Raises:
         ValueError: naming tensors that are missing, left over or of another shape.
@@ -83,8 +100,30 @@ def convert_state(checkpoint: Mapping[str, Any], wanted: Mapping[str, Tensor],
         parts = [f'{what}: {", ".join(names[:4])}{" ..." if len(names) > 4 else ""}' for what, names in
                  (('missing', missing), ('left over', extra), ('shapes', shapes)) if names]
         raise ValueError(f'The checkpoint does not fit the model ({"; ".join(parts)}).{stem}')
-    named = f' ({", ".join(left[:4])})' if left else ''
-    return state, f'{len(state)} tensors taken, {len(left)} of heads left{named}{resized}'
+    return Conversion(state, tuple(left), resized)
+
+
+def convert_neck(checkpoint: Mapping[str, Any], width: int) -> tuple[dict[str, Tensor], list[str]]:
+    """BNNeck and classifier of a fine-tuned model, under the keys of FastReID's heads.
+
+    Args:
+        checkpoint: The file's content.
+        width: Channels of the embedding. A file without a BNNeck gets a fresh one.
+
+    Returns:
+        The tensors, and the names of those of heads that FastReID has no place for.
+    """
+    for key in ('teacher', 'model', 'state_dict'):
+        if isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+    _, left = backbone_state(checkpoint)
+    tensors = {name.removeprefix('module.'): value for name, value in checkpoint.items()}
+    neck = nn.BatchNorm2d(width).state_dict()
+    found = {'heads.weight': 'classifier.weight', **{f'heads.bottleneck.0.{k}': f'bottleneck.{k}'
+                                                     for k in neck}}
+    heads = {f'heads.bottleneck.0.{key}': value for key, value in neck.items()}
+    heads.update({ours: tensors[theirs] for ours, theirs in found.items() if theirs in tensors})
+    return heads, [name for name in left if name not in found.values()]
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:

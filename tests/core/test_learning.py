@@ -1,6 +1,7 @@
 """One-pass and SGD predictors, moments, recipes."""
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_, fuse_
 from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.learning import Learner, LearningOptions, optimizer_like
 from denoiserep_ext.core.moments import Moments
 from denoiserep_ext.core.one_pass import observing
 from denoiserep_ext.core.optimum import Optimum
@@ -429,3 +431,61 @@ def test_mean_squared_error_is_what_the_loss_measures():
     layer.train()(torch.randn(50_000, 3))
     normal = F.l1_loss(torch.randn(100_000), torch.zeros(100_000)).item()
     assert denoise_loss(nn.Sequential(layer)).item() == pytest.approx(1 + normal, rel=0.02)
+
+
+@pytest.mark.parametrize('options, words', [
+    ({'interval': 0}, 'interval must be an integer >= 1'), ({'interval': True}, 'interval must be'),
+    ({'moment_tokens': 0}, 'moment_tokens must be'), ({'moment_interval': 1.5}, 'moment_interval must'),
+    ({'decay': 1.1}, r'decay must lie in \[0, 1\]')])
+def test_learning_options_are_checked(options, words):
+    with pytest.raises(ValueError, match=words):
+        LearningOptions(**options)
+
+
+def learner(recipe='joint', solver='one_pass', **options):
+    """A learner of a small network and the optimiser of its host."""
+    model, config = TinyNet(), DenoiseRepConfig(solver=solver)
+    convert_(model, config)
+    for _, layer in denoise_layers(model):
+        layer.denoiser.trainable_(False)  # the host's optimiser must not find them
+    host = torch.optim.SGD(model.parameters(), lr=0.4, momentum=0.9, weight_decay=0.1, nesterov=True)
+    made = Learner(model, config, Recipe(recipe, 2),
+                   LearningOptions(**options), partial(optimizer_like, host, 0.8))
+    return made, host
+
+
+def test_learner_solves_early_then_every_interval():
+    made, host = learner(interval=10, moment_interval=1)
+    solved = []
+    refresh = made.moments.refresh
+    made.moments.refresh = lambda solve: solved.append(step) or refresh(solve)
+    made.enter(0)
+    for step in range(1, 26):
+        enter_phase_(made.model, made.phase)
+        made.model(torch.randn(8, 3, 8, 8))
+        made.learn(host, block_ends=step == 25)
+    assert solved == [1, 2, 4, 8, 10, 20, 25]
+    assert set(made.scalars) == {'loss_denoise', 'denoise_floor', 'denoise_step_size'}
+
+
+def test_learner_forgets_moments_between_blocks_only():
+    made, host = learner('alternate')
+    assert [made.enter(epoch) for epoch in range(6)] == [True, False, True, False, True, False]
+    made, host = learner('alternate')
+    forgotten = []
+    made.moments.reset_ = lambda: forgotten.append(epoch)
+    for epoch in range(6):
+        made.enter(epoch)
+    assert forgotten == [4], 'not at the start, when moments may have been resumed'
+
+
+def test_predictors_optimiser_is_like_the_hosts_and_follows_its_schedule():
+    made, host = learner(solver='sgd')
+    group = made.sgd.optimizer.param_groups[0]
+    assert (group['momentum'], group['nesterov'], group['weight_decay']) == (0.9, True, 0.0)
+    host.param_groups[0].update(initial_lr=0.4, lr=0.1)
+    made.enter(0)
+    enter_phase_(made.model, made.phase)
+    made.model(torch.randn(8, 3, 8, 8))
+    made.learn(host, block_ends=False)
+    assert group['lr'] == pytest.approx(0.8 / 4)

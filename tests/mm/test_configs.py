@@ -9,7 +9,7 @@ import torch
 import yaml
 from mmengine.config import Config
 
-from denoiserep_ext.compare.stages import without_hook
+from denoiserep_ext.compare.measure import without_hook
 from denoiserep_ext.core.layers import denoise_layers
 from denoiserep_ext.datasets.digits import write_image_folder
 from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from denoiserep_ext.mm.files import export_plain, read_checkpoint
+from denoiserep_ext.core.files import export_plain, read_checkpoint
 from tests.mm.helpers import classifier_config, equal, train, weights
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_fuse_writes_plain_weights_once(run, tmp_path):
 
 def test_fuse_names_what_is_wrong(tmp_path, baseline):
     for source, message in ((tmp_path / 'none.pth', 'no such checkpoint'),
-                            (baseline(), 'was not written by a run with DenoiseRepHook')):
+                            (baseline(), 'was not written by a DenoiseRep training')):
         result = fuse(source, tmp_path / 'out.pth')
         assert result.returncode and message in result.stderr
         assert 'Traceback' not in result.stderr

@@ -11,7 +11,9 @@ pytest.importorskip('mmpretrain')
 from mmengine.config import Config  # noqa: E402
 
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict  # noqa: E402
-from denoiserep_ext.compare.stages import Stage, without_hook  # noqa: E402
+from denoiserep_ext.compare.measure import without_hook  # noqa: E402
+from denoiserep_ext.compare.openmmlab import OpenMMLab  # noqa: E402
+from denoiserep_ext.compare.stages import Stage  # noqa: E402
 from denoiserep_ext.datasets.digits import write_image_folder  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -56,27 +58,27 @@ def test_control_is_the_config_without_the_hook():
 def test_bad_plans_are_refused(tmp_path):
     cfg = Config.fromfile(CONFIGS / 'vit-tiny_denoiserep-joint_1xb64_digits.py')
     with pytest.raises(ValueError, match='either a config that trains the baseline or'):
-        Comparison(cfg, tmp_path, [0])
+        Comparison(OpenMMLab(), cfg, tmp_path, [0])
     with pytest.raises(FileNotFoundError, match='none.pth'):
-        Comparison(cfg, tmp_path, [0], checkpoint=tmp_path / 'none.pth')
+        Comparison(OpenMMLab(), cfg, tmp_path, [0], checkpoint=tmp_path / 'none.pth')
     with pytest.raises(ValueError, match='seeds must be different'):
-        Comparison(cfg, tmp_path, [0, 0], baseline=cfg)
+        Comparison(OpenMMLab(), cfg, tmp_path, [0, 0], baseline=cfg)
 
 
 def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(tmp_path, monkeypatch):
     cfg = Config.fromfile(CONFIGS / 'vit-tiny_1xb64_digits.py')
     calls = []
 
-    def interrupted(self, verb, config, options, work_dir):
+    def interrupted(self, stage, verb, config, options, work_dir):
         work_dir.mkdir(exist_ok=True)
         (work_dir / 'last_checkpoint').write_text('epoch_1.pth')
         calls.append(options)
         raise RuntimeError('power cut')
 
-    monkeypatch.setattr(Stage, '_mim', interrupted)
+    monkeypatch.setattr(OpenMMLab, '_mim', interrupted)
     for seed in (0, 0, 1):
         with pytest.raises(RuntimeError, match='power cut'):
-            Stage('baseline', seed, tmp_path, cfg, cfg, None, 1).run()
+            Stage(OpenMMLab(), 'baseline', seed, tmp_path, cfg, cfg, None, 1).run()
     assert calls == [[], ['--resume'], []]
 
 

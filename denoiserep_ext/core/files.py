@@ -1,4 +1,4 @@
-"""Reading OpenMMLab checkpoints safely, and writing plain ones."""
+"""Reading checkpoints of the hosts safely, and writing plain ones."""
 from __future__ import annotations
 
 import os
@@ -31,6 +31,8 @@ class _Inert:
     def __setstate__(self, state) -> None:
         pass
 
+
+WEIGHTS = ('state_dict', 'model')  # where OpenMMLab and FastReID keep them
 
 _STAND_INS = [type(name, (_Inert, ), {'__module__': module}) for module, name in _LEFT_BY_HOST]
 
@@ -79,7 +81,7 @@ def export_plain(source: str | Path, target: str | Path, overwrite: bool = False
     """Write the fused weights of a DenoiseRep checkpoint alone: no training state, no optimiser.
 
     Args:
-        source: Checkpoint written by a run with DenoiseRepHook.
+        source: Checkpoint written by a run with DenoiseRepHook or FastReID's DenoiseRep.
         target: File to write; it appears whole or not at all.
         overwrite: Replace an existing ``target``.
         unsafe: See :func:`read_checkpoint`.
@@ -95,15 +97,27 @@ def export_plain(source: str | Path, target: str | Path, overwrite: bool = False
     if target.exists() and not overwrite:
         raise FileExistsError(f'{target} exists: remove it or choose another name.')
     checkpoint = read_checkpoint(source, unsafe)
-    if KEY not in checkpoint or 'state_dict' not in checkpoint:
-        raise ValueError(f'{source} was not written by a run with DenoiseRepHook: there is nothing '
-                         f'fused in it (keys: {", ".join(sorted(map(str, checkpoint)))}).')
-    meta = {key: value for key, value in checkpoint.get('meta', {}).items()
-            if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name', 'mmengine_version')
-            and _is_plain(value)}
-    partial = target.with_name(f'{target.name}.partial')
+    weights = next((key for key in WEIGHTS if key in checkpoint), None)
+    if KEY not in checkpoint or weights is None:
+        raise ValueError(f'{source} was not written by a DenoiseRep training: there is nothing fused '
+                         f'in it (keys: {", ".join(sorted(map(str, checkpoint)))}).')
+    plain = {weights: checkpoint[weights]}
+    if 'meta' in checkpoint:
+        plain['meta'] = {key: value for key, value in checkpoint['meta'].items()
+                         if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name',
+                                    'mmengine_version') and _is_plain(value)}
     target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({'meta': meta, 'state_dict': checkpoint['state_dict']}, partial)
-    os.replace(partial, target)
+    write_whole(plain, target)
     raw = checkpoint[KEY]['raw']
     return sorted({key.rpartition('.denoiser.')[0] for key in raw if '.denoiser.' in key})
+
+
+def write_whole(data: Any, path: str | Path) -> None:
+    """``torch.save`` under a temporary name, renamed once it is there as a whole."""
+    partial = f'{path}.partial'
+    try:
+        torch.save(data, partial)
+        os.replace(partial, path)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
