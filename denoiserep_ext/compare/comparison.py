@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scipy.special import stdtrit
 from tqdm import tqdm
 
 from .stages import ROWS, Host, Stage
@@ -131,12 +132,13 @@ def verdict(results: list[dict], metric: str) -> str:
     if len(gains) < 2:
         return (f'{metric}: DenoiseRep minus control {mean:+.{places}f} for one seed: no statement '
                 f'about noise is possible.')
-    error = statistics.stdev(gains) / len(gains)**0.5
-    text = (f'{metric}: DenoiseRep minus control {mean:+.{places}f} (standard error '
-            f'{error:.{places}f}, {len(gains)} seeds)')
+    # Student's t: with two or three seeds a mean of two standard errors says nothing yet.
+    half = stdtrit(len(gains) - 1, 0.975) * statistics.stdev(gains) / len(gains)**0.5
+    text = (f'{metric}: DenoiseRep minus control {mean:+.{places}f} (95 % interval '
+            f'{mean - half:+.{places}f} to {mean + half:+.{places}f}, {len(gains)} seeds)')
     if not any(gains):
         return f'{text}: no difference at all.'
-    if abs(mean) <= 2 * error:
+    if abs(mean) <= half:
         return f'{text}: no difference beyond the noise of the seeds.'
     return f'{text}: {"higher" if mean > 0 else "lower"} than the control.'
 

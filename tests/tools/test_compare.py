@@ -39,6 +39,8 @@ def test_summary_is_mean_and_sample_deviation():
     ([(0, 5, 7), (0, 6, 8.1), (0, 5, 7.1)], 'higher than the control'),
     ([(0, 5, 3), (0, 6, 3.9), (0, 5, 3.1)], 'lower than the control'),
     ([(0, 5, 9)], 'no statement about noise'),
+    ([(0, 5, 6), (0, 5, 6.1)], '95 % interval +0.41 to +1.69, 2 seeds): higher'),
+    ([(0, 5, 6), (0, 5, 6.3)], '95 % interval -0.76 to +3.06, 2 seeds): no difference beyond'),
 ])
 def test_verdict_says_what_the_figures_say(rows, words):
     """Against the control, never against the baseline."""
