@@ -74,8 +74,8 @@ pip install -q -c "$constraints" "${hosts[@]}" \
 
 say 'FastReID'
 # Its wheel asks for torch 1.13.1; denoiserep_ext.reid makes it run on present ones.
-pip install -q --no-deps -c "$constraints" fastreid
 pip install -q -c "$constraints" faiss-cpu yacs tabulate termcolor h5py imageio gdown
+pip install -q --no-deps -c "$constraints" fastreid
 
 say 'denoiserep_ext (editable)'
 pip install -q --no-deps --no-build-isolation -e .

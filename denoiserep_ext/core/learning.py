@@ -185,11 +185,18 @@ class Learner:
             self.sgd.optimizer.load_state_dict(state['sgd'])
 
 
-def optimizer_like(host: torch.optim.Optimizer, lr: float,
-                   parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimiser of the host's type and settings for the predictors, without weight decay, which
-    would pull them off their optimum."""
-    kind = type(host)
+def optimizer_like(host: torch.optim.Optimizer, lr: float, parameters: list[nn.Parameter],
+                   kind: type[torch.optim.Optimizer] | None = None) -> torch.optim.Optimizer:
+    """An optimiser of the host's settings for the predictors, without weight decay, which would pull
+    them off their optimum.
+
+    Args:
+        host: The host's optimiser.
+        lr: Learning rate.
+        parameters: The predictors'.
+        kind: Its type; the host's by default.
+    """
+    kind = kind or type(host)
     accepted = inspect.signature(kind).parameters
     settings = {name: value for name, value in host.defaults.items() if name in accepted}
     settings.update(lr=lr)

@@ -156,9 +156,13 @@ class DenoisingHook(HookBase):
             ValueError: if it was run with other settings.
             FloatingPointError: naming a layer whose weights are not finite.
         """
-        settings, lr = self.settings, self.trainer.cfg.SOLVER.BASE_LR * self.settings.lr_mult
+        settings, host = self.settings, self.trainer.optimizer
+        # FastReID mixes gradient clipping and layer freezing into its optimiser's type.
+        kind = next(k for k in type(host).__mro__ if k.__module__ != 'fastreid.solver.build')
+        optimizer = partial(optimizer_like, host, self.trainer.cfg.SOLVER.BASE_LR * settings.lr_mult,
+                            kind=kind)
         self.learner = Learner(self.model, settings.config, settings.recipe, settings.options,
-                               partial(optimizer_like, self.trainer.optimizer, lr))
+                               optimizer)
         if resumed is not None:
             self.learner.load_state_dict(resumed)
         self.checkpointer.learner = self.learner.state_dict

@@ -133,10 +133,12 @@ def test_best_checkpoint_survives_a_resume(tmp_path, digits, baseline):
     assert load(tmp_path / 'model_best.pth')['metric'] == 1000.0
 
 
-def test_frozen_layers_of_the_host_stay_in_their_mode(tmp_path, digits, baseline):
+@pytest.mark.parametrize('solver', ['one_pass', 'sgd'])
+def test_frozen_layers_of_the_host_stay_in_their_mode(tmp_path, digits, baseline, solver):
     """FREEZE_LAYERS puts the backbone's BatchNorm into evaluation mode once, for some iterations."""
     cfg = reid_config(tmp_path, digits, 'MODEL.WEIGHTS', baseline, 'MODEL.FREEZE_LAYERS',
-                      ['backbone'], 'SOLVER.FREEZE_ITERS', EPOCH, 'SOLVER.MAX_EPOCH', 1)
+                      ['backbone'], 'SOLVER.FREEZE_ITERS', EPOCH, 'SOLVER.MAX_EPOCH', 1,
+                      D + 'SOLVER', solver)
     train(cfg)
     raw, start = load(tmp_path / 'model_final.pth')[KEY]['raw'], load(baseline)['model']
     for key, value in raw.items():
@@ -161,13 +163,13 @@ def test_precise_bn_is_no_sample(tmp_path, digits, baseline):
     assert counts[0] == counts[1]
 
 
-def test_gradient_clipping_and_amsgrad_like_hosts(tmp_path, digits, baseline):
+def test_predictors_follow_the_hosts_schedule(tmp_path, digits, baseline):
     cfg = reid_config(tmp_path, digits, 'MODEL.WEIGHTS', baseline, 'SOLVER.CLIP_GRADIENTS.ENABLED', True,
                       'SOLVER.OPT', 'SGD', D + 'SOLVER', 'sgd', D + 'LR_MULT', 4.0,
                       'SOLVER.MAX_EPOCH', 1, 'SOLVER.WARMUP_ITERS', 2)
     trainer = train(cfg)
     own = trainer.denoising.learner.sgd.optimizer
-    assert isinstance(own, torch.optim.SGD)
+    assert type(own) is torch.optim.SGD, 'without what FastReID mixes into its own'
     group, host = own.param_groups[0], trainer.optimizer.param_groups[0]
     assert group['lr'] == pytest.approx(4 * cfg.SOLVER.BASE_LR * host['lr'] / host['initial_lr'])
     assert group['momentum'] == cfg.SOLVER.MOMENTUM and group['weight_decay'] == 0
