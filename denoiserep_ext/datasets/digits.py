@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .folders import written_whole
+from .folders import is_there_whole, written_whole
 
 SPLITS = {'train': 0.6, 'val': 0.2, 'test': 0.2}
 
@@ -55,11 +55,7 @@ def write_image_folder(out: str | Path) -> dict[str, int]:
     out = Path(out)
     digits = list(split_digits())
     counts = {split: sum(d[0] == split for d in digits) for split in SPLITS}
-    if out.exists():
-        found = {split: len(list(out.glob(f'{split}/[0-9]/*.png'))) for split in SPLITS}
-        if found != counts:
-            raise FileExistsError(f'{out} exists and is not the complete digits folder ({found} '
-                                  f'images found, {counts} expected): remove it or name another.')
+    if is_there_whole(out, {split: f'{split}/[0-9]/*.png' for split in SPLITS}, counts):
         return counts
     with written_whole(out) as partial:
         for split, label, index, image in digits:

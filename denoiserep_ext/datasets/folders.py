@@ -21,3 +21,23 @@ def written_whole(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def is_there_whole(out: Path, patterns: dict[str, str], expected: dict[str, int]) -> bool:
+    """Whether a data set has been written to ``out`` already.
+
+    Args:
+        out: Its folder.
+        patterns: Glob pattern of the files of each part.
+        expected: Files each part must have.
+
+    Raises:
+        FileExistsError: if ``out`` exists and holds something else.
+    """
+    if not out.exists():
+        return False
+    found = {part: len(list(out.glob(pattern))) for part, pattern in patterns.items()}
+    if found != expected:
+        raise FileExistsError(f'{out} exists and is not the complete data set ({found} images found, '
+                              f'{expected} expected): remove it or name another.')
+    return True

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .digits import split_digits
-from .folders import written_whole
+from .folders import is_there_whole, written_whole
 
 TRAIN_CLASSES = range(6)  # digits 0-5 train, 6-9 are identities never seen
 QUERIES = 25  # per identity of the test
@@ -52,11 +52,7 @@ def write_retrieval(out: str | Path) -> dict[str, int]:
 
     out, digits = Path(out), retrieval_digits()
     counts = {folder: sum(d[0] == folder for d in digits) for folder in FOLDERS}
-    if out.exists():
-        found = {folder: len(list(out.glob(f'{folder}/*.jpg'))) for folder in FOLDERS}
-        if found != counts:
-            raise FileExistsError(f'{out} exists and is not the complete retrieval set ({found} images '
-                                  f'found, {counts} expected): remove it or name another.')
+    if is_there_whole(out, {folder: f'{folder}/*.jpg' for folder in FOLDERS}, counts):
         return counts
     with written_whole(out) as partial:
         for folder in FOLDERS:

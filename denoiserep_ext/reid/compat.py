@@ -7,6 +7,7 @@ Importing this module imports FastReID. What it changes there, and why:
   hold one flat buffer whose gradient every parameter's gradient is a view of: dropped once, it never
   comes back, no parameter ever moves again, and nothing is said. Its optimisers zero again;
 * loaders that prefetch on a CUDA stream, and DDP's ``device_ids``, are left out where there is no GPU;
+* ``INPUT.AFFINE`` passes arguments that torchvision has renamed;
 * the compiled ranking is used where it is compiled; FastReID's own attempt to compile it writes into
   site-packages and ends the process where that fails.
 """
@@ -24,6 +25,7 @@ from functools import partial, wraps
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from torchvision import transforms
 
 try:
     import faiss  # noqa: F401
@@ -93,6 +95,14 @@ def loading(cfg) -> Iterator[None]:
         _Loader.device_type, _Loader.max_workers = before
 
 
+class RandomAffine(transforms.RandomAffine):
+    """torchvision's, with the names FastReID uses: nearest pixel, one colour outside."""
+
+    def __init__(self, *args, resample: bool = False, fillcolor: int = 0, **kwargs) -> None:
+        super().__init__(*args, interpolation=transforms.InterpolationMode.NEAREST, fill=fillcolor,
+                         **kwargs)
+
+
 def names_in(registry) -> list[str]:
     """What is registered, sorted."""
     return sorted(registry._obj_map)  # FastReID's registries cannot be listed otherwise
@@ -129,6 +139,8 @@ def _patch() -> None:
     if fastreid.data.build.DataLoaderX is _Loader:
         return
     fastreid.data.build.DataLoaderX = _Loader
+    fastreid.data.transforms.build.T = types.SimpleNamespace(
+        **{**vars(transforms), 'RandomAffine': RandomAffine})
     defaults.build_optimizer = _zeroing(defaults.build_optimizer)
     defaults.DistributedDataParallel = _on_any_device(defaults.DistributedDataParallel)
     evaluator = fastreid.evaluation.reid_evaluation.ReidEvaluator

@@ -28,7 +28,7 @@ def test_files_hold_the_images(tmp_path):
 def test_other_folders_are_left_alone(tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/notes.txt').write_text('keep')
-    with pytest.raises(FileExistsError, match='not the complete digits folder.*remove it or name'):
+    with pytest.raises(FileExistsError, match='not the complete data set.*remove it or name'):
         write_image_folder(tmp_path / 'mine')
     assert (tmp_path / 'mine/notes.txt').read_text() == 'keep'
 

@@ -2,8 +2,10 @@
 import random
 import re
 
+import numpy as np
 import pytest
 from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.data.transforms import build_transforms
 from PIL import Image
 
 from denoiserep_ext.datasets.retrieval import retrieval_digits, write_retrieval
@@ -77,7 +79,7 @@ def test_digits_have_disjoint_identities_and_two_cameras(tmp_path):
     assert people['query'] == people['bounding_box_test'] == {'0007', '0008', '0009', '0010'}
     assert not people['bounding_box_train'] & people['query']
     assert [name for _, name, _ in retrieval_digits()] == [name for _, name, _ in retrieval_digits()]
-    with pytest.raises(FileExistsError, match='not the complete retrieval set'):
+    with pytest.raises(FileExistsError, match='not the complete data set'):
         (tmp_path / 'other').mkdir()
         write_retrieval(tmp_path / 'other')
 
@@ -128,3 +130,17 @@ def test_sets_that_cannot_serve_are_refused(tmp_path, train, query, gallery, ove
     root = market(tmp_path / 'set', train, query, gallery)
     with pytest.raises(ValueError, match=words):
         check_data(config(root, 'Market1501', *overrides))
+
+
+@pytest.mark.parametrize('option', ['CROP', 'FLIP', 'PADDING', 'CJ', 'AFFINE', 'AUTOAUG', 'AUGMIX',
+                                    'REA', 'RPT'])
+def test_every_augmentation_of_fastreid_runs_here(option):
+    cfg = get_cfg()
+    cfg.INPUT.SIZE_TRAIN = cfg.INPUT.CROP.SIZE = [64, 32]
+    cfg.INPUT[option].ENABLED = True
+    if 'PROB' in cfg.INPUT[option]:
+        cfg.INPUT[option].PROB = 1.0
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (128, 64, 3), dtype=np.uint8))
+    transform = build_transforms(cfg)
+    for _ in range(20):  # AUTOAUG and AUGMIX draw their operations
+        assert transform(image).shape == (3, 64, 32)

@@ -15,7 +15,7 @@ from denoiserep_ext.core.plain import KEY
 from denoiserep_ext.reid import Trainer
 from denoiserep_ext.reid.one_pass import images_below
 from denoiserep_ext.reid.train_net import run
-from tests.reid.helpers import EPOCH, load, reid_config
+from tests.reid.helpers import EPOCH, assert_same_state, load, reid_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,3 +157,13 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, config_file, capsys):
     torch.save({'state_dict': {}}, tmp_path / 'mm.pth')
     assert run([*evaluate, str(tmp_path / 'mm.pth')]) == 2
     assert 'no FastReID checkpoint' in capsys.readouterr().err
+
+
+def test_fuse_leaves_the_training_state_out(tmp_path, config_file, baseline):
+    assert run(['--config-file', config_file, 'MODEL.WEIGHTS', baseline, 'SOLVER.MAX_EPOCH', '1']) == 0
+    trained, out = tmp_path / 'out/model_final.pth', tmp_path / 'fused.pth'
+    done = subprocess.run([sys.executable, ROOT / 'tools/fuse.py', trained, out], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert load(out).keys() == {'model'}
+    assert_same_state(load(out)['model'], load(trained)['model'])
