@@ -69,7 +69,8 @@ def run(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        Exit status: 0, or 2 for bad input (said on stderr before anything is written).
+        Exit status: 0, or 2 for bad input, said on stderr. Options, data and weights are looked at
+        before anything is written.
     """
     args = parse_args(argv)
     logging.basicConfig(format='%(message)s')
