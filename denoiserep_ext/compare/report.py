@@ -14,6 +14,8 @@ from .stages import ROWS
 TITLES = {'baseline': 'baseline', 'control': 'control (as long, no DenoiseRep)',
           'denoiserep': 'DenoiseRep, fused'}
 
+MOST_LABELS = 40  # of layers, that fit below a picture
+
 
 def table(reports: list[dict]) -> str:
     """One table for several comparisons; a value that was not measured is a dash."""
@@ -96,7 +98,8 @@ def save_picture(reports: list[dict], path: Path) -> None:
         layers.plot(range(len(names)), [figures['floor'][n] for n in names], 'k_', ms=12,
                     label='floor (closed form)')
         short = [n.removeprefix('backbone.') for n in names]
-        layers.set_xticks(range(len(names)), short, rotation=90, fontsize=7)
+        every = -(-len(names) // MOST_LABELS)
+        layers.set_xticks(range(0, len(names), every), short[::every], rotation=90, fontsize=7)
         layers.set_ylabel('denoising loss per layer')
         layers.legend()
     partial = path.with_name(f'{path.stem}.partial{path.suffix}')

@@ -9,7 +9,6 @@ from fastreid.config import CfgNode
 from fastreid.data.build import fast_batch_collator
 from fastreid.data.common import CommDataset
 from fastreid.data.transforms import build_transforms
-from fastreid.modeling.meta_arch import build_model
 from fastreid.utils import comm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -17,8 +16,8 @@ from tqdm import tqdm
 from ..core.files import write_whole
 from ..core.fusion import fused_state_dict, step_sizes
 from ..core.one_pass import fit_one_pass_
-from .checkpoint import PlainCheckpointer, num_classes, read_reid_checkpoint
 from .config import settings_of
+from .models import load_model
 
 logger = logging.getLogger('fastreid.denoiserep')
 
@@ -78,13 +77,10 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path:
     """
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
     if cfg.MODEL.META_ARCHITECTURE != 'DenoiseRep':
         cfg.MODEL.DENOISEREP.META_ARCH = cfg.MODEL.META_ARCHITECTURE
         cfg.MODEL.META_ARCHITECTURE = 'DenoiseRep'
-    cfg.MODEL.HEADS.NUM_CLASSES = num_classes(read_reid_checkpoint(cfg.MODEL.WEIGHTS)['model'])
-    model = build_model(cfg)
-    PlainCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    model = load_model(cfg, cfg.MODEL.WEIGHTS)
     paths = images_below(folder)
     losses = fit_one_pass_(model, _batches(cfg, paths), forward=_forward)
     sizes = step_sizes(model)

@@ -29,8 +29,9 @@ def save_rank_lists(before: Embeddings, after: Embeddings, queries: Sequence[int
 
     models = [(name, emb, rankings(emb)) for name, emb in (('before', before), ('after', after))]
     rows = [(query, name, emb, ranks[query]) for query in queries for name, emb, ranks in models]
-    figure, axes = plt.subplots(len(rows), top + 1, figsize=(1.3 * (top + 1), 2.1 * len(rows)),
-                                squeeze=False, layout='constrained')
+    width, height = Image.open(before.paths[0]).size
+    size = 1.3 * (top + 1), (1.3 * height / width + 0.35) * len(rows)
+    figure, axes = plt.subplots(len(rows), top + 1, figsize=size, squeeze=False, layout='constrained')
     for line, (query, name, emb, ranking) in zip(axes, rows):
         for cell in line:
             cell.set_xticks([]), cell.set_yticks([])

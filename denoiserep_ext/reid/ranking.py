@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from fastreid.config import CfgNode
-from fastreid.modeling.meta_arch import build_model
 from fastreid.utils.compute_dist import build_dist
 from tqdm import tqdm
 
-from .checkpoint import PlainCheckpointer
+from .models import load_model
 from .trainer import Trainer
 
 
@@ -59,11 +58,7 @@ def embed_test_set(cfg: CfgNode, weights: str, dataset: str) -> Embeddings:
     Raises:
         ValueError: if the checkpoint is of another model.
     """
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
-    model = build_model(cfg).eval()
-    PlainCheckpointer(model).load(weights)
+    model = load_model(cfg, weights)
     loader, num_query = Trainer.build_test_loader(cfg, dataset)
     features, identities, cameras, paths = [], [], [], []
     with torch.no_grad():

@@ -16,9 +16,9 @@ from fastreid.engine import default_argument_parser, default_setup
 from fastreid.utils import comm
 
 from . import Trainer, read_config
-from .checkpoint import PlainCheckpointer
 from .datasets import check_data
 from .launch import launch
+from .models import load_model
 from .one_pass import check_one_pass, fit_folder
 from .trainer import seed_all
 
@@ -40,11 +40,7 @@ def main(args: argparse.Namespace, cfg: CfgNode) -> None:
     if args.one_pass is not None:
         fit_folder(cfg, args.one_pass)
     elif args.eval_only:
-        cfg.defrost()
-        cfg.MODEL.BACKBONE.PRETRAIN = False
-        model = Trainer.build_model(cfg)
-        PlainCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-        save_results(Trainer.test(cfg, model), cfg)
+        save_results(Trainer.test(cfg, load_model(cfg, cfg.MODEL.WEIGHTS)), cfg)
     else:
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
