@@ -33,7 +33,7 @@ MODELS = {
 STRONG = dict(update='posterior', step_stride=10, noise='relative')
 # The paper's steps change little and are the easier case: left to --all.
 CASES = [pytest.param(name, options, id=f'{kind}-{name}',
-                      marks=[pytest.mark.matrix] if kind == 'paper' else [])
+                      marks=[pytest.mark.matrix] if kind == 'paper' or 'vit-base' in name else [])
          for name in MODELS for kind, options in (('paper', {}), ('strong', STRONG))]
 
 

@@ -46,7 +46,8 @@ def data(tmp_path_factory):
 
 def is_matrix(path):
     """Whether a config's model and data are run by another one already."""
-    sister = re.search('flowers102/|swin-s-|retinanet_swin|fcn_r101|fcn_.*160k|mit-b1', str(path))
+    sister = re.search('flowers102/|pet/|swin-large|swin-s-|mask-rcnn_swin|retinanet_|fcn_r101|'
+                       'fcn_.*160k|mit-b1', str(path))
     return recipe_of(path) in ('alternate', 'frozen') or sister
 
 

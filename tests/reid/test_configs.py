@@ -17,7 +17,7 @@ FOLDERS = ('market1501', 'dukemtmc', 'msmt17', 'cuhk03-labelled', 'cuhk03-detect
 RECIPES = ('alternate', 'joint', 'frozen')
 DEFAULT = {('market1501', model, 'joint') for model in ('bot_r50', 'osnet_x1', 'vit_s', 'swin_t')} | {
     (folder, 'osnet_x1', 'joint') for folder in FOLDERS} | {
-    ('market1501', 'vit_s', 'alternate'), ('market1501', 'sbs_r50', 'frozen'),
+    ('market1501', 'vit_s', 'alternate'), ('market1501', 'osnet_x1', 'frozen'),
     ('market1501', 'osnet_x1', None)}
 
 

@@ -94,6 +94,7 @@ def test_one_pass_denoises_a_folder_without_training(tmp_path, config_file, base
         assert torch.equal(value, start[key]) == (key.rpartition('.')[0] not in layers), key
 
 
+@pytest.mark.matrix
 def test_one_pass_in_two_processes_is_one_pass(tmp_path, config_file, baseline, digits):
     for processes in ('1', '2'):
         train_net('--config-file', config_file, '--num-gpus', processes,
