@@ -40,8 +40,8 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser(
         'inspect', help='print which layers of a model would be converted, at which step, or why not')
-    inspect.add_argument('model', help='an OpenMMLab config file (or pkg::config), timm:NAME or '
-                         'torchvision:NAME; nothing is downloaded')
+    inspect.add_argument('model', help='an OpenMMLab config file (or pkg::config), a FastReID config '
+                         'file, timm:NAME or torchvision:NAME; nothing is downloaded')
     inspect.add_argument('--target', default=None,
                          help="part of the model, '' for all (default: backbone for a config)")
     inspect.add_argument('--layers', nargs='+', default=['auto'], metavar='SELECTION',
@@ -84,6 +84,9 @@ def _load_model(source: str):
     library, _, name = source.partition(':')
     if library in ('timm', 'torchvision') and not name.startswith(':'):
         return _library_model(library, name), ''
+    if source.endswith(('.yml', '.yaml')):
+        from .reid.models import build_for_inspection
+        return build_for_inspection(source)
     try:
         from .mm.models import build_model
     except ImportError as error:

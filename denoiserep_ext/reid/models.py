@@ -1,4 +1,4 @@
-"""FastReID models with a checkpoint's weights, for everything but training."""
+"""FastReID models for everything but training."""
 from __future__ import annotations
 
 from fastreid.config import CfgNode
@@ -6,6 +6,7 @@ from fastreid.modeling.meta_arch import build_model
 from torch import nn
 
 from .checkpoint import PlainCheckpointer, num_classes, read_reid_checkpoint
+from .config import read_config, settings_of
 
 
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
@@ -28,3 +29,19 @@ def load_model(cfg: CfgNode, weights: str) -> nn.Module:
     model = build_model(cfg)
     PlainCheckpointer(model).load(weights)
     return model.eval()
+
+
+def build_for_inspection(path: str) -> tuple[nn.Module, str]:
+    """The stock model of a config file with fresh weights, and the part that DenoiseRep converts.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for an unknown key or a value that cannot be.
+    """
+    cfg = read_config(path, ['MODEL.WEIGHTS', '', 'MODEL.BACKBONE.PRETRAIN', 'False',
+                             'MODEL.DEVICE', 'cpu', 'MODEL.HEADS.NUM_CLASSES', '1'])
+    if cfg.MODEL.META_ARCHITECTURE == 'DenoiseRep':
+        cfg.MODEL.META_ARCHITECTURE = cfg.MODEL.DENOISEREP.META_ARCH
+    else:
+        cfg.MODEL.DENOISEREP.META_ARCH = cfg.MODEL.META_ARCHITECTURE
+    return build_model(cfg), settings_of(cfg).target

@@ -1,8 +1,10 @@
 """Our keys in FastReID's config, and errors that name them."""
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
+from denoiserep_ext import cli
 from denoiserep_ext.core.config import DenoiseRepConfig
 from denoiserep_ext.core.learning import LearningOptions
 from denoiserep_ext.reid import get_cfg, read_config
@@ -69,3 +71,13 @@ def test_configs_for_gpus_run_on_cpus(monkeypatch):
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
     cfg = read_config('', ['SOLVER.AMP.ENABLED', 'True'])
     assert cfg.MODEL.DEVICE == 'cuda' and cfg.SOLVER.AMP.ENABLED
+
+
+def test_inspect_prints_what_a_config_would_convert(capsys):
+    configs = Path(__file__).parents[2] / 'configs/fastreid/digits'
+    for name in ('osnet_x0-25', 'osnet_x0-25_denoiserep-joint'):
+        assert cli.main(['inspect', str(configs / f'{name}.yml')]) == 0
+        table = capsys.readouterr().out
+        assert '135 of ' in table and 'conv2.0.conv1.conv' in table
+    assert cli.main(['inspect', 'gone.yml']) == 2
+    assert 'gone.yml: no such config file' in capsys.readouterr().err
