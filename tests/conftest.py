@@ -35,6 +35,17 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_checkpoints_left(request):
+    """Checkpoints of whole models add up to tens of GB in a run. The folders stay: mmengine's
+    visualizer is one for the whole process and goes on writing into the first."""
+    folder = request.getfixturevalue('tmp_path') if 'tmp_path' in request.fixturenames else None
+    yield
+    if folder is not None:
+        for checkpoint in folder.rglob('*.pth'):
+            checkpoint.unlink()
+
+
 if 'PYTEST_XDIST_WORKER' in os.environ:
     torch.set_num_threads(1)  # workers share the cores; spinning thread pools would fight over them
 

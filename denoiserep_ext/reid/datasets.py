@@ -15,6 +15,8 @@ from fastreid.data.datasets.vehicleid import LargeVehicleID, MediumVehicleID, Sm
 
 from .compat import names_in
 
+RANKS = 10  # the last one that FastReID's evaluator reports, whatever the gallery
+
 
 @DATASET_REGISTRY.register()
 class CUHK03Detected(CUHK03):
@@ -126,6 +128,9 @@ def _check_test(name: str, query: list, gallery: list) -> None:
     if not query or not gallery:
         raise ValueError(f'{name}: {len(query)} query and {len(gallery)} gallery images; both are '
                          f'needed to test.')
+    if len(gallery) < RANKS:
+        raise ValueError(f'{name}: {len(gallery)} gallery images, and FastReID reports Rank-{RANKS}: '
+                         f'give it at least as many.')
     cameras = defaultdict(set)
     for _, identity, camera in gallery:
         cameras[identity].add(camera)

@@ -11,7 +11,7 @@ from PIL import Image
 from denoiserep_ext.datasets.retrieval import retrieval_digits, write_retrieval
 from denoiserep_ext.reid import get_cfg
 from denoiserep_ext.reid.datasets import check_data
-from tests.reid.miniature import IDENTITIES, SHOTS, WRITERS
+from tests.reid.miniature import IDENTITIES, SHOTS, VEHICLES, WRITERS
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +52,7 @@ def test_cuhk03_boxes_are_told_apart(data):
 def test_vehicle_gallery_stays_the_same(data):
     def gallery(name):
         dataset = DATASET_REGISTRY.get(name)(root=str(data))
-        assert len(dataset.query) == IDENTITIES * (SHOTS - 1)
+        assert len(dataset.query) == VEHICLES * (SHOTS - 1)
         return dataset.gallery
 
     random.seed(5)
@@ -61,7 +61,7 @@ def test_vehicle_gallery_stays_the_same(data):
     random.seed(5)
     first, state = gallery('FixedSmallVehicleID'), random.getstate()
     random.seed(6)
-    assert gallery('FixedSmallVehicleID') == first and len(first) == IDENTITIES
+    assert gallery('FixedSmallVehicleID') == first and len(first) == VEHICLES
     random.seed(5)
     assert random.getstate() == state, 'the global generator is left alone'
 
@@ -85,7 +85,7 @@ def test_digits_have_disjoint_identities_and_two_cameras(tmp_path):
 
 
 def test_processes_share_a_batch(tmp_path):
-    root = market(tmp_path / 'set', TRAIN, [(9, 1)], [(9, 2)])
+    root = market(tmp_path / 'set', TRAIN, [(9, 1)], [(9, 2)] * 10)
     cfg = config(root, 'Market1501', 'SOLVER.IMS_PER_BATCH', 16)
     check_data(cfg, processes=2)
     cfg.DATALOADER.SAMPLER_TRAIN = 'BalancedIdentitySampler'
@@ -118,8 +118,9 @@ TRAIN = [(identity, 1 + shot % 2) for identity in range(1, 5) for shot in range(
 @pytest.mark.parametrize('train, query, gallery, overrides, words', [
     (TRAIN, [], [(9, 2)], [], '0 query and 1 gallery images'),
     (TRAIN, [(9, 1)], [], [], '1 query and 0 gallery images'),
-    (TRAIN, [(9, 1)], [(9, 1), (8, 2)], [], 'no query has a gallery image of the same identity from'),
-    ([(1, 1)] * 9, [(9, 1)], [(9, 2)], [], '9 training images of 1 identities'),
+    (TRAIN, [(9, 1)], [(9, 2)] * 9, [], 'FastReID reports Rank-10'),
+    (TRAIN, [(9, 1)], [(9, 1), (8, 2)] * 5, [], 'no query has a gallery image of the same'),
+    ([(1, 1)] * 9, [(9, 1)], [(9, 2)] * 10, [], '9 training images of 1 identities'),
     ([], [(9, 1)], [(9, 2)], [], '0 training images'),
     (TRAIN, [(9, 1)], [(9, 2)], ['SOLVER.IMS_PER_BATCH', 32], 'fill no batch of 32'),
     (TRAIN, [(9, 1)], [(9, 2)], ['SOLVER.IMS_PER_BATCH', 16],
