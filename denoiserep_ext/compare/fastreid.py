@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..reid import Trainer, get_cfg  # first: it makes FastReID importable
+from ..reid import Trainer, read_config  # first: it makes FastReID importable
 
 # isort: split
 import torch
@@ -24,7 +24,7 @@ from ..core.layers import explicit_path
 from ..core.plain import KEY, unpack
 from ..core.selection import find_part
 from ..reid.checkpoint import num_classes
-from ..reid.config import adapt_to_device_, settings_of
+from ..reid.config import settings_of
 from ..reid.trainer import DenoisingHook, EpochSeed
 from .costs import inference_costs, predictor_share
 from .stages import Host, Stage
@@ -36,11 +36,8 @@ class FastReID(Host):
     progress = r'(epoch/iter: \S+)'
 
     def read_config(self, path: str | Path, options: dict[str, Any]):
-        cfg = get_cfg()
-        cfg.merge_from_file(str(path))
-        cfg.merge_from_list([item for pair in options.items() for item in pair])
-        adapt_to_device_(cfg)
-        return cfg
+        # Each stage has its own start; the config's may not be there yet.
+        return read_config(path, ['MODEL.WEIGHTS', '', *(x for pair in options.items() for x in pair)])
 
     def control(self, config):
         if config.MODEL.META_ARCHITECTURE != 'DenoiseRep':

@@ -22,6 +22,8 @@ def test_control_is_the_inner_architecture():
     assert control.MODEL.META_ARCHITECTURE == 'Baseline' and control.SOLVER.MAX_EPOCH == 7
     control.MODEL.META_ARCHITECTURE = 'DenoiseRep'
     assert control == config
+    with pytest.raises(ValueError, match='Did you mean SOLVER.MAX_EPOCH'):
+        host.read_config(CONFIGS / 'osnet_x0-25.yml', {'SOLVER.MAX_EPOCHS': 7})
     with pytest.raises(ValueError, match='has no DenoiseRep'):
         host.control(host.read_config(CONFIGS / 'osnet_x0-25.yml', {}))
 
