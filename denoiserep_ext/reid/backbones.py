@@ -36,7 +36,7 @@ class InstanceBatchNorm(nn.Module):
 
 class ConvStemEmbed(nn.Module):
     """Patch embedding of the ICS models of TransReID-SSL: three convolutions at half resolution
-    stand before the projection of patches (Luo et al., arXiv 2111.12084, section 3.3).
+    stand before the projection of patches (Luo et al., arXiv 2111.12084).
 
     Args:
         size: Height and width of the images.
