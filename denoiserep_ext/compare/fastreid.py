@@ -25,7 +25,7 @@ from ..core.plain import KEY, unpack
 from ..core.selection import find_part
 from ..reid.checkpoint import num_classes
 from ..reid.config import settings_of
-from ..reid.trainer import DenoisingHook, EpochSeed
+from ..reid.hooks import DenoisingHook, EpochSeed
 from .costs import inference_costs, predictor_share
 from .stages import Host, Stage
 

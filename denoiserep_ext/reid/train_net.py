@@ -17,10 +17,10 @@ from fastreid.utils import comm
 
 from . import Trainer, read_config
 from .datasets import check_data
+from .hooks import seed_all
 from .launch import launch
 from .models import load_model
 from .one_pass import check_one_pass, fit_folder
-from .trainer import seed_all
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

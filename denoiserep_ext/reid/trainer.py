@@ -3,32 +3,27 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from fastreid.engine import DefaultTrainer
 from fastreid.engine.hooks import PeriodicCheckpointer
 from fastreid.engine.train_loop import HookBase
-from fastreid.utils import comm
-from fastreid.utils.events import CommonMetricPrinter, EventWriter, get_event_storage
+from fastreid.utils.events import CommonMetricPrinter, EventWriter
 from torch import nn
 
 from ..core.fusion import held_fused
 from ..core.layers import denoise_layers
-from ..core.learning import Learner, optimizer_like
 from ..core.plain import KEY
 from ..core.recipes import enter_phase_
 from .checkpoint import PlainCheckpointer, read_reid_checkpoint
 from .compat import loading
-from .config import settings_of
 from .datasets import data_root
+from .hooks import DenoisingHook, EpochSeed, IterationPrinter
 
 logger = logging.getLogger('fastreid.denoiserep')
 
@@ -58,8 +53,8 @@ class Trainer(DefaultTrainer):
 
     def build_writers(self) -> list[EventWriter]:
         """FastReID's writers; the terminal's one would divide by zero in runs of a few iterations."""
-        writers = super().build_writers()
-        return [_Printer(self.max_iter) if isinstance(w, CommonMetricPrinter) else w for w in writers]
+        return [IterationPrinter(self.max_iter) if isinstance(writer, CommonMetricPrinter) else writer
+                for writer in super().build_writers()]
 
     def run_step(self) -> None:
         """One iteration: the host's own, or one in which predictors alone learn."""
@@ -131,116 +126,6 @@ class Trainer(DefaultTrainer):
         """FastReID's evaluation, with the very weights a checkpoint of this moment would hold."""
         with held_fused(model) if is_converted(model) else nullcontext():
             return super().test(cfg, model)
-
-
-class DenoisingHook(HookBase):
-    """Puts the model into each phase and lets its predictors learn.
-
-    Args:
-        trainer: A trainer whose model is converted.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.settings = settings_of(trainer.cfg)
-        self.model = unwrapped(trainer.model)
-        self.checkpointer = trainer.checkpointer
-        self.learner: Learner | None = None
-
-    def start(self, resumed: dict[str, Any] | None = None) -> None:
-        """Learn from the weights that are loaded now.
-
-        Args:
-            resumed: State of a learner to go on from.
-
-        Raises:
-            ValueError: if it was run with other settings.
-            FloatingPointError: naming a layer whose weights are not finite.
-        """
-        settings, host = self.settings, self.trainer.optimizer
-        # FastReID mixes gradient clipping and layer freezing into its optimiser's type.
-        kind = next(k for k in type(host).__mro__ if k.__module__ != 'fastreid.solver.build')
-        optimizer = partial(optimizer_like, host, self.trainer.cfg.SOLVER.BASE_LR * settings.lr_mult,
-                            kind=kind)
-        self.learner = Learner(self.model, settings.config, settings.recipe, settings.options,
-                               optimizer)
-        if resumed is not None:
-            self.learner.load_state_dict(resumed)
-        self.checkpointer.learner = self.learner.state_dict
-        self._observe(False)
-
-    def before_train(self) -> None:
-        if self.learner is None:
-            self.start()
-
-    def before_step(self) -> None:
-        if self.learner.enter(self.trainer.epoch):
-            logger.info('DenoiseRep phase: %s', self.learner.phase.name)
-
-    def after_step(self) -> None:
-        if self.learner.phase.predictors_learn:
-            self.learner.learn(self.trainer.optimizer, self._block_ends())
-        self._observe(False)  # whatever else runs the model in training mode (PreciseBN) is no sample
-        self.trainer.storage.put_scalars(**self.learner.scalars)
-
-    def after_epoch(self) -> None:
-        self.learner.moments.share_()  # one process writes the checkpoint for all
-
-    def _block_ends(self) -> bool:
-        trainer = self.trainer
-        if (trainer.iter + 1) % trainer.iters_per_epoch:
-            return False
-        return trainer.epoch + 1 == trainer.max_epoch or self.settings.recipe.ends(trainer.epoch)
-
-    def _observe(self, observing: bool) -> None:
-        for _, layer in denoise_layers(self.model):
-            layer.observing = observing
-
-
-class _Printer(CommonMetricPrinter):
-    """Prints an iteration once, also where both the epoch and the run end with it."""
-
-    _written = -1
-
-    def write(self) -> None:
-        iteration = get_event_storage().iter
-        if iteration != self._written:
-            super().write()
-        self._written = iteration
-
-
-class EpochSeed(HookBase):
-    """Starts every epoch from seeds of its own, so that a run repeats, and resumes as if it had never
-    been interrupted. FastReID draws one endless stream of batches instead.
-
-    Args:
-        seed: The run's seed, >= 0.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def before_epoch(self) -> None:
-        trainer = self.trainer._trainer
-        shared = np.random.SeedSequence([self.seed, self.trainer.epoch])
-        own = np.random.SeedSequence([self.seed, self.trainer.epoch, comm.get_rank()])
-        seed_all(int(own.generate_state(1)[0]))
-        loader = trainer.data_loader
-        loader.batch_sampler.sampler._seed = int(shared.generate_state(1)[0])
-        if hasattr(loader, 'shutdown'):
-            loader.shutdown()
-        trainer._data_loader_iter = iter(loader)
-
-
-def seed_all(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's generators."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model within a DDP wrapper."""
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def is_converted(model: nn.Module) -> bool:
