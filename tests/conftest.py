@@ -48,6 +48,8 @@ def _no_checkpoints_left(request):
 
 if 'PYTEST_XDIST_WORKER' in os.environ:
     torch.set_num_threads(1)  # workers share the cores; spinning thread pools would fight over them
+    # Programs that tests start sum in the same order as the tests themselves: bit for bit the same.
+    os.environ['OMP_NUM_THREADS'] = '1'
 
 
 @pytest.fixture

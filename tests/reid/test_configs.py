@@ -57,10 +57,17 @@ def no_weights(monkeypatch, tmp_path):
         file.touch()
 
 
+def marks(path):
+    """All models on one data set and one model on all data sets come before the rest."""
+    folder, model, _ = parts(path)
+    if parts(path) in DEFAULT:
+        return []
+    rest = folder != 'market1501' and model != 'osnet_x1'
+    return [pytest.mark.matrix, *([pytest.mark.exhaustive] if rest else [])]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('path', [
-    pytest.param(path, marks=[] if parts(path) in DEFAULT else [pytest.mark.matrix])
-    for path in CONFIGS], ids=str)
+@pytest.mark.parametrize('path', [pytest.param(path, marks=marks(path)) for path in CONFIGS], ids=str)
 def test_config_trains_and_evaluates(path, data, tmp_path, no_weights):
     recipe = parts(path)[2]
     batch = IDENTITIES * SHOTS // 2
