@@ -59,10 +59,10 @@ def no_weights(monkeypatch, tmp_path):
 
 def marks(path):
     """All models on one data set and one model on all data sets come before the rest."""
-    folder, model, _ = parts(path)
+    folder, model, recipe = parts(path)
     if parts(path) in DEFAULT:
         return []
-    rest = folder != 'market1501' and model != 'osnet_x1'
+    rest = folder != 'market1501' and model != 'osnet_x1' or (model == 'vit_b' and recipe != 'joint')
     return [pytest.mark.matrix, *([pytest.mark.exhaustive] if rest else [])]
 
 
