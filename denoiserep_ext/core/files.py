@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..core.plain import KEY
+from .plain import KEY
 
 # What mmengine's message hub leaves in a checkpoint besides tensors and plain data. None of it is
 # needed here, so stand-ins that do nothing take its place and nothing of the file is ever called.

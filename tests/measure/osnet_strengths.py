@@ -14,11 +14,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from denoiserep_ext import DenoiseRepConfig, convert_, fuse_, step_sizes
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext import DenoiseRepConfig, convert_
 from denoiserep_ext.core.one_pass import observing
-from denoiserep_ext.core.optimum import Optimum
 from denoiserep_ext.reid import Trainer, get_cfg
+from tests.measure.strengths import denoised
 
 STRIDES = {'reverse': (0, 1, 2, 4, 7), 'posterior': (0, 1, 2, 4, 7)}
 
@@ -75,17 +74,11 @@ def main() -> None:
     for update, strides in STRIDES.items():
         for noise in ('unit', 'relative'):
             for stride in strides:
-                twin = copy.deepcopy(model)
-                report = convert_(twin.backbone, DenoiseRepConfig(update=update, noise=noise,
-                                                                  step_stride=stride))
-                for name, layer in denoise_layers(twin):
-                    optimum = Optimum(layer, moments[name])
-                    layer.denoiser.set_(optimum.weight, optimum.bias)
-                sizes = step_sizes(twin)
-                steps = [layer.step for layer in report.converted]
-                result = score(data, fuse_(twin))
+                config = DenoiseRepConfig(update=update, noise=noise, step_stride=stride)
+                twin, steps, size = denoised(model, moments, config, 'backbone')
+                result = score(data, twin)
                 print(f'{update:<10} {noise:<9} {stride:>6} {steps[-1]:>3}-{steps[0]:<4} '
-                      f'{sum(sizes.values()) / len(sizes):>11.5f} {result["mAP"]:>6.2f} '
+                      f'{size:>11.5f} {result["mAP"]:>6.2f} '
                       f'{result["Rank-1"]:>7.2f}', flush=True)
 
 

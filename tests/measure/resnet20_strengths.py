@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from denoiserep_ext import DenoiseRepConfig, convert_, fuse_, step_sizes
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext import DenoiseRepConfig, convert_
 from denoiserep_ext.core.one_pass import observing
-from denoiserep_ext.core.optimum import Optimum
 from tests.measure.cifar import accuracy, load_images, load_resnet20
+from tests.measure.strengths import denoised
 
 STRIDES = {'reverse': (0, 1, 5, 25, 50), 'posterior': (0, 1, 2, 5, 10, 25, 50)}
 
@@ -39,17 +38,10 @@ def main() -> None:
     for update, strides in STRIDES.items():
         for noise in ('unit', 'relative'):
             for stride in strides:
-                twin = copy.deepcopy(model)
-                report = convert_(twin, DenoiseRepConfig(update=update, noise=noise,
-                                                         step_stride=stride))
-                for name, layer in denoise_layers(twin):
-                    optimum = Optimum(layer, moments[name])
-                    layer.denoiser.set_(optimum.weight, optimum.bias)
-                sizes = step_sizes(twin)
-                steps = [layer.step for layer in report.converted]
-                fuse_(twin)
+                config = DenoiseRepConfig(update=update, noise=noise, step_stride=stride)
+                twin, steps, size = denoised(model, moments, config)
                 print(f'{update:<10} {noise:<9} {stride:>6} {steps[-1]:>3}-{steps[0]:<4} '
-                      f'{sum(sizes.values()) / len(sizes):>11.5f} '
+                      f'{size:>11.5f} '
                       f'{accuracy(twin, test, labels):>9.4f}', flush=True)
 
 
