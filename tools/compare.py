@@ -14,6 +14,7 @@ from mmengine.config import DictAction
 
 from denoiserep_ext.compare import report
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
+from denoiserep_ext.core.files import write_json
 
 
 def parse_args():
@@ -65,7 +66,7 @@ def compare(args, path, start):
     result = {'name': name, 'seeds': args.seeds, 'metric': metric, 'results': results,
               'summary': summarise(results), 'verdict': f'{name}: {verdict(results, metric)}',
               'costs': costs, 'layers': report.layer_figures(results)}
-    report.save_json(result, folder / 'comparison.json')
+    write_json(result, folder / 'comparison.json')
     return result
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy.special import stdtrit
 from tqdm import tqdm
 
+from ..paired import interval
 from .stages import ROWS, Host, Stage
 
 
@@ -132,8 +132,7 @@ def verdict(results: list[dict], metric: str) -> str:
     if len(gains) < 2:
         return (f'{metric}: DenoiseRep minus control {mean:+.{places}f} for one seed: no statement '
                 f'about noise is possible.')
-    # Student's t: with two or three seeds a mean of two standard errors says nothing yet.
-    half = stdtrit(len(gains) - 1, 0.975) * statistics.stdev(gains) / len(gains)**0.5
+    half = interval(gains)[1]
     text = (f'{metric}: DenoiseRep minus control {mean:+.{places}f} (95 % interval '
             f'{mean - half:+.{places}f} to {mean + half:+.{places}f}, {len(gains)} seeds)')
     if not any(gains):

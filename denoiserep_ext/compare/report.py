@@ -1,12 +1,10 @@
 """Table, JSON and picture of a comparison."""
 from __future__ import annotations
 
-import json
 import math
-import os
 from pathlib import Path
 
-from ..core.files import read_checkpoint
+from ..core.files import parked, read_checkpoint
 from ..core.plain import KEY
 from .comparison import decimals
 from .stages import ROWS
@@ -62,13 +60,6 @@ def layer_figures(results: list[dict]) -> dict[str, dict[str, float]]:
     return read_checkpoint(first['checkpoint'])[KEY]['figures']
 
 
-def save_json(report: dict, path: Path) -> None:
-    """Write a report, whole or not at all."""
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(report, indent=2))
-    os.replace(partial, path)
-
-
 def save_picture(reports: list[dict], path: Path) -> None:
     """Metric with error bars and every seed, and denoising loss per layer with its floor."""
     import matplotlib
@@ -102,7 +93,6 @@ def save_picture(reports: list[dict], path: Path) -> None:
         layers.set_xticks(range(0, len(names), every), short[::every], rotation=90, fontsize=7)
         layers.set_ylabel('denoising loss per layer')
         layers.legend()
-    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
-    figure.savefig(partial, dpi=110)
+    with parked(path) as partial:
+        figure.savefig(partial, dpi=110, format=path.suffix[1:])
     plt.close(figure)
-    os.replace(partial, path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.files import export_plain
+from ..core.files import export_plain, write_json
 
 ROWS = ('baseline', 'control', 'denoiserep')
 
@@ -109,9 +109,7 @@ class Stage:
             'checkpoint': str(checkpoint), 'plain': str(plain),
             'seconds': round(time.monotonic() - self.started, 1)
         }
-        partial = result_file.with_suffix('.partial')
-        partial.write_text(json.dumps(result, indent=2))
-        partial.rename(result_file)
+        write_json(result, result_file)
         return result
 
     def last_line(self) -> str:

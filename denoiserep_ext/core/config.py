@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .schedule import NoiseSchedule
+from .schedule import NoiseSchedule, StepCoefficients, full_step
 
 CHOICES = {
     'noise': ('unit', 'relative'),
@@ -33,6 +33,9 @@ class DenoiseRepConfig:
             posterior mean, which denoises far more at the same step number.
         step_stride: Layer l of N gets step ``(N - l + 1) * step_stride``; 0 is the identity.
         steps: Explicit step of every converted layer in forward order, instead of the rule.
+        strength: Noise level ``lambda = (1 - abar) / abar`` (>= 0) of one full (posterior) step in every
+            layer, instead of steps of the schedule: the variance of the noise taken to be in the
+            features, in units of ``noise``. 0 is the identity.
         num_steps: T of the schedule.
         beta_start: beta_1 of the schedule.
         beta_end: beta_T of the schedule.
@@ -54,6 +57,7 @@ class DenoiseRepConfig:
     update: str = 'reverse'
     step_stride: int = 1
     steps: Sequence[int] | None = None
+    strength: float | None = None
     num_steps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 2e-3
@@ -82,8 +86,21 @@ class DenoiseRepConfig:
             if isinstance(self.steps, str) or not isinstance(self.steps, Sequence):
                 raise TypeError(f'steps must be a sequence of integers, got {self.steps!r}.')
             object.__setattr__(self, 'steps', tuple(self.steps))
+        if self.strength is not None:
+            self._check_strength()
         object.__setattr__(self, 'layers', _selection(self.layers))
         _ = self.schedule  # validates its own three fields
+
+    def _check_strength(self) -> None:
+        value = self.strength
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not (
+                0 <= value < math.inf):
+            raise ValueError(f'strength must be a finite number >= 0, got {value!r}.')
+        if self.steps is not None or self.step_stride != 1:
+            raise ValueError('strength sets the noise level itself: give it without steps and '
+                             'step_stride.')
+        object.__setattr__(self, 'strength', float(value))
+        object.__setattr__(self, 'update', 'posterior')
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -100,6 +117,8 @@ class DenoiseRepConfig:
             ValueError: if explicit steps do not match the layers, or a step leaves 0..T.
         """
         count = len(names)
+        if self.strength is not None:
+            return (self.schedule.nearest_step(self.strength), ) * count
         if self.steps is not None:
             if len(self.steps) != count:
                 raise ValueError(
@@ -111,6 +130,14 @@ class DenoiseRepConfig:
         for name, step in zip(names, steps):
             self.schedule.check_step(step, where=name)
         return steps
+
+
+    def coefficients(self, step: int) -> StepCoefficients:
+        """What a layer at ``step`` does to its features; with ``strength`` its exact level counts and
+        the step, the nearest one, is for reports."""
+        if self.strength is not None:
+            return full_step(self.strength)
+        return self.schedule.coefficients(step, self.update)
 
 
 def _selection(layers: Any) -> str | tuple[str, ...] | dict[str, str | tuple[str, ...]]:

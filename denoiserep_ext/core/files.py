@@ -1,7 +1,9 @@
 """Reading checkpoints of the hosts safely, and writing plain ones."""
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,13 @@ def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
+def plain_meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's ``meta`` tells users of its weights (classes, version, epoch)."""
+    return {key: value for key, value in checkpoint.get('meta', {}).items()
+            if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name', 'mmengine_version')
+            and _is_plain(value)}
+
+
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(_is_plain(v) for v in value.values())
@@ -103,21 +112,32 @@ def export_plain(source: str | Path, target: str | Path, overwrite: bool = False
                          f'in it (keys: {", ".join(sorted(map(str, checkpoint)))}).')
     plain = {weights: checkpoint[weights]}
     if 'meta' in checkpoint:
-        plain['meta'] = {key: value for key, value in checkpoint['meta'].items()
-                         if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name',
-                                    'mmengine_version') and _is_plain(value)}
+        plain['meta'] = plain_meta(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(plain, target)
     raw = checkpoint[KEY]['raw']
     return sorted({key.rpartition('.denoiser.')[0] for key in raw if '.denoiser.' in key})
 
 
+@contextmanager
+def parked(path: str | Path) -> Iterator[Path]:
+    """A temporary name to write to, which becomes ``path`` at the end, or vanishes if anything goes
+    wrong."""
+    partial = Path(f'{path}.partial')
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_whole(data: Any, path: str | Path) -> None:
     """``torch.save`` under a temporary name, renamed once it is there as a whole."""
-    partial = f'{path}.partial'
-    try:
+    with parked(path) as partial:
         torch.save(data, partial)
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+
+
+def write_json(data: Any, path: str | Path) -> None:
+    """Plain data as JSON, whole or not at all."""
+    with parked(path) as partial:
+        partial.write_text(json.dumps(data, indent=2))

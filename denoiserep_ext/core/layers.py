@@ -172,7 +172,7 @@ def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int,
         trainable=config.solver == 'sgd', device=weight.device, dtype=weight.dtype)
     layer.denoise_config, layer.denoise_name = config, name
     layer.step, layer.index = step, index
-    layer.coefficients = config.schedule.coefficients(step, config.update)
+    layer.coefficients = config.coefficients(step)
     layer.train_path = 'explicit' if config.train_noise else 'fused'
     layer.eval_path = 'fused'
     layer.observers, layer.observing = (), True
@@ -269,10 +269,16 @@ def explicit_path(model: nn.Module) -> Iterator[None]:
             layer.train_path, layer.eval_path = paths
 
 
-def seeded(layer: DenoiseLayer, purpose: str, call: int, device: torch.device) -> torch.Generator:
+def seeded(layer: DenoiseLayer, purpose: str, call: int, device: torch.device,
+           shared: bool = False) -> torch.Generator:
     """A generator that depends on nothing but seed, rank, layer, purpose and call number: global
-    generators stay untouched, and a resumed run draws what an uninterrupted one would."""
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    generators stay untouched, and a resumed run draws what an uninterrupted one would.
+
+    Args:
+        shared: The same on every rank.
+    """
+    single = shared or not torch.distributed.is_initialized()
+    rank = 0 if single else torch.distributed.get_rank()
     key = (layer.denoise_config.seed, rank, layer.index, ord(purpose[0]), call)
     return torch.Generator(device=device).manual_seed(hash(key) & (2**63 - 1))
 

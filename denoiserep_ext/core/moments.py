@@ -1,18 +1,22 @@
 """First and second moments of a layer's input, accumulated in float64."""
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+PANEL = 512  # rows of the products that are updated together
+
 
 class Moments:
     """Running mean and second moment of feature vectors, one block per group.
 
-    A fixed reference, the mean of the first block seen, is subtracted first: a large mean then
-    costs no digits. Weights may be fractional after :meth:`decay_`.
+    The mean of the first vectors seen is subtracted and their spread divided out before anything is
+    multiplied: large means cost no digits, and huge or tiny features neither overflow nor vanish.
+    Products are symmetric, so they are kept and updated in panels of rows that end at the diagonal.
 
     Args:
         groups: Number of blocks G.
@@ -24,105 +28,161 @@ class Moments:
 
     def __init__(self, groups: int, channels: int, device: torch.device | str = 'cpu',
                  dtype: torch.dtype = torch.float64) -> None:
-        self.dtype = dtype
+        self.dtype, self.count = dtype, 0.0
         wide = {'dtype': torch.float64, 'device': device}
-        self.count = 0.0
         self.reference: Tensor | None = None
+        self.scale = torch.ones((), **wide)
+        # In units of the scale, about the reference.
         self.total = torch.zeros(groups, channels, **wide)
-        self.products = torch.zeros(groups, channels, channels, **wide)
+        self.panels = [torch.zeros(groups, stop - start, stop, **wide)
+                       for start, stop in _spans(channels)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Groups and channels per group."""
+        return tuple(self.total.shape)
+
+    @property
+    def numel(self) -> int:
+        """Numbers held."""
+        return self.size(*self.shape)
+
+    @staticmethod
+    def size(groups: int, channels: int) -> int:
+        """Numbers that moments of such a layer hold."""
+        return groups * (channels + sum((stop - start) * stop for start, stop in _spans(channels)))
+
+    @torch.no_grad()
+    def centre_(self, x: Tensor) -> Moments:
+        """Take centre and scale from feature vectors ``x`` [n, G, d], which are not counted.
+
+        Processes that share a pass do so from the same vectors, and then agree to float64's rounding
+        whatever ``dtype`` is.
+        """
+        # Rounded to the products' type: the same numbers are subtracted there and added back later.
+        self.reference = x.mean(0, dtype=torch.float64).to(self.dtype).to(self.total)
+        spread = (x.double() - self.reference).square().mean().sqrt()
+        # A power of two divides exactly; constant features have no spread to divide out.
+        self.scale = torch.where(spread > 0, spread.log2().round().exp2(), 1.0)
+        return self
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
         """Add feature vectors ``x`` [n, G, d] of any floating type."""
         if not len(x):
             return
-        x = x.to(self.dtype)
         if self.reference is None:
-            # Rounded to x's type: the very same numbers are subtracted here and added back later.
-            self.reference = x.mean(0).to(self.total)
-        centred = (x - self.reference.to(x.dtype)).transpose(0, 1)
+            self.centre_(x)
+        x = x.to(self.dtype)
+        centred = ((x - self.reference.to(x)) / self.scale.to(x)).transpose(0, 1)
         self.count += len(x)
         self.total += centred.sum(1, dtype=torch.float64)
-        self.products += centred.mT @ centred
+        for (start, stop), panel in zip(_spans(x.shape[-1]), self.panels):
+            panel += centred[..., start:stop].mT @ centred[..., :stop]
 
     @property
     def mean(self) -> Tensor:
         """E[x] [G, d], float64."""
         self._require_data()
-        return self.reference + self.total / self.count
+        return self.reference + self.scale * self.total / self.count
 
     @property
     def covariance(self) -> Tensor:
         """Cov(x) [G, d, d], float64 (divided by the count, not count - 1)."""
         self._require_data()
+        groups, channels = self.shape
+        result = self.total.new_empty(groups, channels, channels)
         shift = self.total / self.count
-        # A matrix product is symmetric only to rounding; one triangle stands for both, in files too.
-        products = self.products.tril() + self.products.tril(-1).mT
-        return products / self.count - shift.unsqueeze(-1) * shift.unsqueeze(-2)
+        for (start, stop), panel in zip(_spans(channels), self.panels):
+            rows = result[:, start:stop, :stop]
+            torch.div(panel, self.count, out=rows)
+            rows -= shift[:, start:stop, None] * shift[:, None, :stop]
+            rows *= self.scale**2
+            # A matrix product is symmetric only to rounding; one triangle stands for both.
+            diagonal = result[:, start:stop, start:stop]
+            diagonal.copy_(diagonal.tril() + diagonal.tril(-1).mT)
+            result[:, :start, start:stop] = result[:, start:stop, :start].mT
+        return result
 
     def second_moment(self, centred: bool) -> Tensor:
         """Cov(x) if ``centred``, else E[x x^T]: what a predictor with and without bias needs."""
-        covariance, mean = self.covariance, self.mean
-        return covariance if centred else covariance + mean.unsqueeze(-1) * mean.unsqueeze(-2)
+        if centred:
+            return self.covariance
+        mean = self.mean
+        return self.covariance.baddbmm_(mean.unsqueeze(-1), mean.unsqueeze(-2))
 
     def power(self, centred: bool) -> Tensor:
         """Mean of the diagonal of :meth:`second_moment` [G], without computing the rest."""
+        diagonal = torch.cat([panel[..., start:].diagonal(dim1=-2, dim2=-1) for (start, _), panel in
+                              zip(_spans(self.shape[1]), self.panels)], -1)
         shift = self.total / self.count
-        diagonal = self.products.diagonal(dim1=-2, dim2=-1) / self.count - shift.square()
-        return (diagonal if centred else diagonal + self.mean.square()).mean(-1)
+        variance = self.scale**2 * (diagonal / self.count - shift.square())
+        return (variance if centred else variance + self.mean.square()).mean(-1)
 
     def decay_(self, factor: float) -> Moments:
         """Let older features count ``factor`` (0..1) times as much."""
         self.count *= factor
-        self.total *= factor
-        self.products *= factor
+        for value in (self.total, *self.panels):
+            value *= factor
         return self
 
     def reset_(self) -> Moments:
         """Forget everything."""
         self.count, self.reference = 0.0, None
-        self.total.zero_()
-        self.products.zero_()
+        for value in (self.total, *self.panels):
+            value.zero_()
         return self
 
     def merge_(self, other: Moments) -> Moments:
-        """Add the moments of other data (another process, another machine)."""
+        """Add the moments of other data (another process, another machine).
+
+        Raises:
+            ValueError: if they are of another shape.
+        """
+        if other.shape != self.shape:
+            raise ValueError(_another_shape(other.shape, self.shape))
         if other.reference is None:
             return self
         if self.reference is None:
-            self.reference = other.reference.to(self.total)
-        total, products = other._about(self.reference)
+            self.reference, self.scale = other.reference.to(self.total), other.scale.to(self.total)
+        ratio = (other.scale.to(self.total) / self.scale)
+        shift = (other.reference.to(self.total) - self.reference) / self.scale
+        total = other.total.to(self.total) * ratio
+        moved = total + other.count * shift
+        for (start, stop), mine, theirs in zip(_spans(self.shape[1]), self.panels, other.panels):
+            mine += theirs.to(mine) * ratio**2
+            mine += total[:, start:stop, None] * shift[:, None, :stop]
+            mine += shift[:, start:stop, None] * moved[:, None, :stop]
         self.count += other.count
-        self.total += total
-        self.products += products
+        self.total += moved
         return self
 
     def reduced(self) -> Moments:
-        """The sum over all processes of the default group (a copy; self alone without one)."""
-        result = Moments(*self.total.shape, device=self.total.device)
+        """The sum over all processes of the default group; self where there is but one."""
         if not (dist.is_initialized() and dist.get_world_size() > 1):
-            return result.merge_(self)
-        # Every rank has its own reference; about zero they can be added.
-        zero = torch.zeros_like(self.total)
-        total, products = self._about(zero) if self.reference is not None else (zero, self.products)
-        count = torch.tensor([self.count], dtype=torch.float64, device=total.device)
-        weighted = zero if self.reference is None else self.reference * self.count
-        total, products, weighted = total.clone(), products.clone(), weighted.clone()
-        for value in (count, total, products, weighted):
+            return self
+        # Every rank may have its own reference; about a common one they can be added.
+        reference = torch.zeros_like(self.total) if self.reference is None else self.reference.clone()
+        count = torch.tensor(self.count, dtype=torch.float64, device=self.total.device)
+        scale = self.scale.clone()
+        reference *= count
+        for value in (reference, count):
             dist.all_reduce(value)
-        if not count.item():
+        dist.all_reduce(scale, dist.ReduceOp.MAX)
+        result = Moments(*self.shape, device=self.total.device, dtype=self.dtype)
+        if not count:
             return result
-        about_zero = Moments(*self.total.shape, device=self.total.device)
-        about_zero.count, about_zero.reference = count.item(), zero
-        about_zero.total, about_zero.products = total, products
-        result.reference = weighted / count
-        return result.merge_(about_zero)
+        result.reference, result.scale = reference / count, scale
+        result.merge_(self)
+        for value in (result.total, *result.panels):
+            dist.all_reduce(value)
+        result.count = count.item()
+        return result
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers; of the symmetric products the lower triangle alone."""
-        row, column = self._triangle()
-        return {'count': self.count, 'reference': self.reference, 'total': self.total,
-                'products': self.products[:, row, column]}
+        """Plain tensors and numbers."""
+        return copy.deepcopy({'count': self.count, 'reference': self.reference, 'scale': self.scale,
+                              'total': self.total, 'panels': self.panels})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`state_dict`.
@@ -130,30 +190,25 @@ class Moments:
         Raises:
             ValueError: if it is of a layer of another shape.
         """
-        if state['total'].shape != self.total.shape:
-            raise ValueError(
-                f'Moments of {tuple(state["total"].shape)} (groups, channels) do not fit a layer of '
-                f'{tuple(self.total.shape)}: they come from another model or selection.')
+        if tuple(state['total'].shape) != self.shape:
+            raise ValueError(_another_shape(tuple(state['total'].shape), self.shape))
         self.count = float(state['count'])
         self.reference = None if state['reference'] is None else state['reference'].to(self.total)
+        self.scale = state['scale'].to(self.total)
         self.total = state['total'].to(self.total, copy=True)
-        row, column = self._triangle()
-        self.products[:, row, column] = state['products'].to(self.products)
-        self.products[:, column, row] = state['products'].to(self.products)
-
-    def _triangle(self) -> Tensor:
-        size = self.products.shape[-1]
-        return torch.tril_indices(size, size, device=self.products.device)
-
-    def _about(self, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum and products of the same data about another reference."""
-        shift = (self.reference - reference).to(self.total)
-        cross = self.total.unsqueeze(-1) * shift.unsqueeze(-2)
-        products = (self.products + cross + cross.mT
-                    + self.count * shift.unsqueeze(-1) * shift.unsqueeze(-2))
-        return self.total + self.count * shift, products
+        self.panels = [panel.to(self.total, copy=True) for panel in state['panels']]
 
     def _require_data(self) -> None:
         if self.reference is None or self.count <= 0:
             raise ValueError('No features were seen: run at least one batch through the model '
                              'before solving.')
+
+
+def _spans(channels: int) -> list[tuple[int, int]]:
+    """First and last row of every panel."""
+    return [(start, min(start + PANEL, channels)) for start in range(0, channels, PANEL)]
+
+
+def _another_shape(theirs: tuple[int, ...], mine: tuple[int, ...]) -> str:
+    return (f'Moments of {theirs} (groups, channels) do not fit a layer of {mine}: they come from '
+            f'another model or selection.')

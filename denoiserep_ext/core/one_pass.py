@@ -1,26 +1,39 @@
 """Every predictor's optimum from one label-free forward pass."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
-from .layers import require_denoise_layers
-from .observers import MomentObserver
-from .optimum import Optimum
+from .layers import DenoiseLayer, require_denoise_layers
+from .moments import Moments
+from .observers import CurrentBatch, PassObserver, untrack_loss_
+from .optimum import optima, require_finite
+
+TOKENS = 32  # feature vectors per image and layer: a pass then costs little more than its forward
 
 
 @contextmanager
-def observing(model: nn.Module, tokens: int | None = None):
+def observing(model: nn.Module, tokens: int | None = None, dtype: torch.dtype | None = torch.float64,
+              batch: CurrentBatch | None = None) -> Iterator[dict[str, Moments]]:
     """Within the context every forward of ``model`` adds to the moments it yields, name by name;
-    the model runs as in evaluation, on its plain features."""
+    the model runs as in evaluation, on its plain features.
+
+    Args:
+        model: A converted model.
+        tokens: Feature vectors drawn per image and layer; None uses all.
+        dtype: Precision of the products; None is each layer's own, float32 at least.
+        batch: Kept up by the caller where ``tokens`` is given, see :class:`CurrentBatch`.
+    """
     layers = require_denoise_layers(model)
     modes = [(module, module.training) for module in model.modules()]
     before = [(layer.observers, layer.observing, layer.train_path) for _, layer in layers]
-    observers = {name: MomentObserver(layer, tokens) for name, layer in layers}
+    observers = {name: PassObserver(layer, batch or CurrentBatch(), tokens, dtype or _precision(layer))
+                 for name, layer in layers}
     try:
         model.eval()
         for name, layer in layers:
@@ -35,19 +48,112 @@ def observing(model: nn.Module, tokens: int | None = None):
 
 
 @torch.no_grad()
-def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None = None,
-                  forward: Callable[[nn.Module, Any], Any] | None = None) -> dict[str, float]:
+def collect_moments(model: nn.Module, batches: Iterable[Any], tokens: int | None = TOKENS,
+                    forward: Callable[[nn.Module, Any], Any] | None = None,
+                    count: Callable[[Any], int] | None = None, share: tuple[int, int] | None = None,
+                    probe: Any = None, dtype: torch.dtype | None = None) -> dict[str, Moments]:
+    """Moments of the inputs of every converted layer over one forward pass.
+
+    Several processes may share a pass: batch k of the whole goes to process ``k % n``. Which positions
+    are drawn depends on k alone, so however a pass is shared its moments merge to the same sums; to
+    rounding of float64 if all centre on the same ``probe``.
+
+    Args:
+        model: A converted model; it stays as it is.
+        batches: This process's batches, in order.
+        tokens: Feature vectors drawn per image and layer, unbiased; None uses all.
+        forward: How to run one batch, ``forward(model, batch)``; by default the input is moved to
+            the model's device and the model is called with it.
+        count: Images in a batch; by default the length of its first tensor.
+        share: ``(index, of)`` of this process; by default its rank.
+        probe: A batch, the same for all, that moments take their centre and scale from.
+        dtype: Precision of products within a batch; by default each layer's own, float32 at least.
+            Sums over batches are float64.
+
+    Returns:
+        Moments by layer name, of this process alone.
+    """
+    forward, count = forward or _call, count or count_images
+    index, of = share or _rank()
+    current = CurrentBatch()
+    with observing(model, tokens, dtype, current) as moments:
+        if probe is not None:
+            current.images, current.counts = count(probe), False
+            forward(model, probe)
+        for position, batch in enumerate(batches):
+            current.number, current.images, current.counts = index + position * of, count(batch), True
+            forward(model, batch)
+    return moments
+
+
+@torch.no_grad()
+def solve_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, float]:
+    """Set every predictor to its optimum, in place.
+
+    Args:
+        model: A converted model.
+        moments: What each converted layer has seen, by name.
+
+    Returns:
+        The denoising loss each layer now has, by name, equal to its floor.
+
+    Raises:
+        ValueError: if a predictor is low-rank, or a layer has seen nothing.
+        FloatingPointError: naming a layer whose features were not finite. Nothing is changed then.
+    """
+    layers = _solvable(model, moments)
+    names, floors = {layer: name for name, layer in layers}, {}
+    for optimum in optima((layer, moments[name]) for name, layer in layers):
+        optimum.layer.denoiser.set_(optimum.weight, optimum.bias)
+        floors[names[optimum.layer]] = optimum.floor()
+    return {name: floors[name] for name, _ in layers}
+
+
+@torch.no_grad()
+def solve_and_fuse_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, tuple[float, float]]:
+    """Solve every predictor and fold it into its layer at once, in place: no more than a few are ever
+    held.
+
+    Args:
+        model: A converted model; plain afterwards.
+        moments: What each converted layer has seen, by name.
+
+    Returns:
+        By layer name the denoising loss, equal to its floor, and ``||W' - W|| / ||W||``.
+
+    Raises:
+        ValueError, FloatingPointError: see :func:`solve_`; nothing is changed then.
+    """
+    layers = _solvable(model, moments)
+    names, results = {layer: name for name, layer in layers}, {}
+    for optimum in optima((layer, moments[name]) for name, layer in layers):
+        layer, before = optimum.layer, optimum.layer.weight.clone()
+        layer.denoiser.set_(optimum.weight, optimum.bias)
+        floor = optimum.floor()
+        layer.fuse()
+        norm = before.norm()
+        size = ((layer.weight - before).norm() / norm).item() if norm else 0.0
+        results[names[layer]] = (floor, size)
+    untrack_loss_(model)
+    return {name: results[name] for name, _ in layers}
+
+
+def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None = TOKENS,
+                  forward: Callable[[nn.Module, Any], Any] | None = None,
+                  **options: Any) -> dict[str, float]:
     """Fit every predictor in one label-free forward pass, in place.
 
-    The model's weights, mode and BatchNorm statistics stay as they were.
+    The model's weights, mode and BatchNorm statistics stay as they were. In a process group each
+    process gives batches of its own, and all solve from the sum.
 
     Args:
         model: A converted model.
         batches: Inputs; a tuple or list counts as ``(input, ...)`` and its rest (labels) is ignored.
             Wrap it in a progress bar of your choice.
-        tokens: Feature vectors drawn per layer and batch; None uses all.
+        tokens: Feature vectors drawn per image and layer; None uses all, several times slower.
         forward: How to run one batch, ``forward(model, batch)``; by default the input is moved to
             the model's device and the model is called with it.
+        **options: Of :func:`collect_moments`.
 
     Returns:
         The denoising loss each layer now has, by name, equal to its floor.
@@ -56,24 +162,61 @@ def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None =
         ValueError: if nothing is converted, a predictor is low-rank, or there are no batches.
         FloatingPointError: naming a layer whose features were not finite; nothing is changed then.
     """
-    layers = require_denoise_layers(model)
+    for name, layer in require_denoise_layers(model):
+        _require_full_rank(name, layer)
+    moments = collect_moments(model, batches, tokens, forward, **options)
+    for name in moments:
+        moments[name] = moments[name].reduced()
+    return solve_(model, moments)
+
+
+def count_images(batch: Any) -> int:
+    """Length of the first tensor in a batch of nested containers.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if isinstance(batch, torch.Tensor):
+        return len(batch)
+    if isinstance(batch, dict):
+        batch = list(batch.values())
+    for part in batch if isinstance(batch, (list, tuple)) else ():
+        if isinstance(part, (torch.Tensor, dict, list, tuple)):
+            return count_images(part)
+    raise ValueError(f'No tensor in a batch of {type(batch).__name__}: say how many images it has '
+                     f'(count=...), and how to run it (forward=...).')
+
+
+def _solvable(model: nn.Module, moments: dict[str, Moments]) -> list[tuple[str, DenoiseLayer]]:
+    """The converted layers, once it is sure that each can be solved."""
+    layers, unseen = require_denoise_layers(model), []
     for name, layer in layers:
-        if layer.denoiser.rank is not None:
-            raise ValueError(f'{name}: a low-rank predictor is trained, not solved; convert with '
-                             f'rank=None.')
-    with observing(model, tokens) as moments:
-        for batch in batches:
-            (forward or _call)(model, batch)
-    reduced = {name: moments[name].reduced() for name, _ in layers}
-    unseen = [name for name, _ in layers if reduced[name].reference is None]
+        _require_full_rank(name, layer)
+        if name not in moments or not moments[name].count:
+            unseen.append(name)
+        else:
+            require_finite(layer, moments[name])
     if unseen:
         raise ValueError(
             f'No features reached {", ".join(unseen[:3])}{" ..." if len(unseen) > 3 else ""}: there '
             f'were no batches, or the model does not use these layers (leave them out).')
-    optima = {name: Optimum(layer, reduced[name]) for name, layer in layers}
-    for name, layer in layers:
-        layer.denoiser.set_(optima[name].weight, optima[name].bias)
-    return {name: optimum.floor() for name, optimum in optima.items()}
+    return layers
+
+
+def _require_full_rank(name: str, layer: DenoiseLayer) -> None:
+    if layer.denoiser.rank is not None:
+        raise ValueError(f'{name}: a low-rank predictor is trained, not solved; convert with '
+                         f'rank=None.')
+
+
+def _precision(layer: DenoiseLayer) -> torch.dtype:
+    return torch.float64 if layer.weight.dtype == torch.float64 else torch.float32
+
+
+def _rank() -> tuple[int, int]:
+    if dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
 
 
 def _call(model: nn.Module, batch: Any) -> Any:

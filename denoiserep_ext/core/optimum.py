@@ -1,11 +1,16 @@
 """The linear noise predictor's optimum in closed form, and how far from it a predictor is."""
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor
 
 from .layers import DenoiseLayer
 from .moments import Moments
+
+STACK = 2**21  # numbers of equal systems that are solved at a time (16 MB)
 
 
 class Optimum:
@@ -20,6 +25,7 @@ class Optimum:
         moments: Moments of its input.
 
     Attributes:
+        system: ``S`` [G, d, d].
         weight: ``W_D`` [G, d, d]; zero at step 0, and for features that are zero throughout.
         bias: ``b_D`` [G, d], or None.
 
@@ -32,27 +38,40 @@ class Optimum:
         if not moments.count:
             raise ValueError(f'{layer.denoise_name}: no features reached this layer. Run at least one '
                              f'batch; if the model does not use it, leave it out of layers.')
+        require_finite(layer, moments)
         self.layer = layer
         self.alpha_bar = layer.coefficients.alpha_bar
         self.noise_share = 1 - self.alpha_bar
-        self.mean, self.second = moments.mean, moments.second_moment(centred=False)
-        centred = layer.denoiser.bias is not None
-        self.clean = moments.second_moment(centred=True) if centred else self.second
-        if not torch.isfinite(self.clean).all():
-            raise FloatingPointError(
-                f'{layer.denoise_name}: its input had non-finite values (NaN or infinity), so '
-                f'nothing can be solved. Check the model and images.')
+        self.centred, self.mean = layer.denoiser.bias is not None, moments.mean
         self.power = torch.ones_like(self.mean[:, 0])
         if layer.denoise_config.noise == 'relative':
-            self.power = moments.power(centred)
-        self.weight = torch.zeros_like(self.clean)
-        if layer.step:
-            alive = (self.power > 0).view(-1, 1, 1)
-            weight = self.noise_share**0.5 * self.power.view(-1, 1, 1) * self._inverse()
-            self.weight = torch.where(alive, weight, self.weight)
-        self.bias = None
-        if centred:
-            self.bias = -self.alpha_bar**0.5 * (self.weight @ self.mean.unsqueeze(-1)).squeeze(-1)
+            self.power = moments.power(self.centred)
+        self.system = moments.second_moment(self.centred).mul_(self.alpha_bar)
+        self.system.diagonal(dim1=-2, dim2=-1).add_(self.least.unsqueeze(-1))
+        self._weight: Tensor | None = None
+
+    @property
+    def least(self) -> Tensor:
+        """A bound below S's eigenvalues [G], ``(1 - abar) p``: fewer samples than channels or dead
+        channels are no trouble."""
+        return self.noise_share * self.power
+
+    @property
+    def weight(self) -> Tensor:
+        if self._weight is None:
+            self.solved(invert(self.system, self.least))
+        return self._weight
+
+    def solved(self, inverse: Tensor) -> Optimum:
+        """Take ``S^-1`` [G, d, d], which becomes ``W_D`` in place."""
+        self._weight = inverse.mul_((self.noise_share**0.5 * self.power).view(-1, 1, 1))
+        return self
+
+    @property
+    def bias(self) -> Tensor | None:
+        if not self.centred:
+            return None
+        return -self.alpha_bar**0.5 * (self.weight @ self.mean.unsqueeze(-1)).squeeze(-1)
 
     def floor(self) -> float:
         """The least L2 denoising loss any linear predictor can reach on these features, in [0, 1]:
@@ -71,31 +90,71 @@ class Optimum:
         """
         predictor, d = self.layer.denoiser, self.layer.denoiser.channels
         matrix = predictor.matrix().double()
-        noisy = self._noisy(self.second)
+        narrow = matrix.to(dtype)
         error = (self.power * d
                  - 2 * self.noise_share**0.5 * self.power * matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
-                 + (matrix.to(dtype) @ noisy.to(dtype) * matrix).sum((1, 2)))
+                 + (narrow @ self.system.to(dtype) * narrow).sum((1, 2), dtype=torch.float64))
         if predictor.bias is not None:
-            offset, drift = predictor.bias.double(), (matrix @ self.mean.unsqueeze(-1)).squeeze(-1)
-            error = error + (2 * self.alpha_bar**0.5 * offset * drift + offset.square()).sum(-1)
+            # S is about the mean here: what predictor and mean do together is added.
+            offset = self.alpha_bar**0.5 * (matrix @ self.mean.unsqueeze(-1)).squeeze(-1)
+            error = error + (offset + predictor.bias.double()).square().sum(-1)
         return torch.where(self.power > 0, error / (self.power * d), 1.0).mean().item()
 
-    def _noisy(self, second: Tensor) -> Tensor:
-        """``abar * second + (1 - abar) N``."""
-        noisy = self.alpha_bar * second
-        noisy.diagonal(dim1=-2, dim2=-1).add_(self.noise_share * self.power.unsqueeze(-1))
-        return noisy
 
-    def _inverse(self) -> Tensor:
-        """``S^-1``. S is at least ``(1 - abar) p I``, so fewer samples than channels or dead
-        channels are no trouble; where rounding of huge features hides that bound, it is restored
-        eigenvalue by eigenvalue."""
-        system, least = self._noisy(self.clean), (self.noise_share * self.power).unsqueeze(-1)
-        identity = torch.eye(system.shape[-1], dtype=system.dtype, device=system.device)
-        system = torch.where(least.unsqueeze(-1) > 0, system, identity)
-        factor, failed = torch.linalg.cholesky_ex(system)
-        if not failed.any():
-            return torch.cholesky_inverse(factor)
-        values, vectors = torch.linalg.eigh(system)
-        least = torch.where(least > 0, least, 1.0)
-        return (vectors / values.maximum(least).unsqueeze(-2)) @ vectors.mT
+def require_finite(layer: DenoiseLayer, moments: Moments) -> None:
+    """Refuse moments that nothing can be solved from.
+
+    Raises:
+        FloatingPointError: naming the layer.
+    """
+    if not all(value.isfinite().all() for value in (moments.total, moments.scale, *moments.panels)):
+        raise FloatingPointError(
+            f'{layer.denoise_name}: its input had non-finite values (NaN or infinity), so '
+            f'nothing can be solved. Check the model and images.')
+
+
+def optima(problems: Iterable[tuple[DenoiseLayer, Moments]]) -> Iterator[Optimum]:
+    """Solve many layers, those of one size together, a bounded number at a time.
+
+    Args:
+        problems: Layers and their moments, each looked at when its turn comes.
+
+    Yields:
+        The optima, in another order than the problems.
+    """
+    waiting: dict[int, list[Optimum]] = defaultdict(list)
+    for layer, moments in problems:
+        optimum = Optimum(layer, moments)
+        stack = waiting[moments.shape[1]]
+        stack.append(optimum)
+        if sum(each.system.numel() for each in stack) >= STACK:
+            yield from _solve_together(waiting.pop(moments.shape[1]))
+    for stack in waiting.values():
+        yield from _solve_together(stack)
+
+
+def _solve_together(stack: list[Optimum]) -> Iterator[Optimum]:
+    if len(stack) == 1:
+        inverse = invert(stack[0].system, stack[0].least)
+    else:
+        inverse = invert(torch.cat([each.system for each in stack]),
+                         torch.cat([each.least for each in stack]))
+    for each, part in zip(stack, inverse.split([len(each.system) for each in stack])):
+        yield each.solved(part)
+
+
+def invert(system: Tensor, least: Tensor) -> Tensor:
+    """``S^-1`` [n, d, d] of symmetric systems whose eigenvalues are at least ``least`` [n]; zero where
+    that is 0 (no noise, or features that are zero throughout). Where rounding of huge features hides
+    the bound, it is restored eigenvalue by eigenvalue."""
+    dead = (least <= 0).view(-1, 1, 1)
+    identity = torch.eye(system.shape[-1], dtype=system.dtype, device=system.device)
+    sound = torch.where(dead, identity, system) if dead.any() else system
+    factor, failed = torch.linalg.cholesky_ex(sound)
+    if failed.any():
+        values, vectors = torch.linalg.eigh(sound)
+        floor = torch.where(least > 0, least, 1.0).unsqueeze(-1)
+        inverse = (vectors / values.maximum(floor).unsqueeze(-2)) @ vectors.mT
+    else:
+        inverse = torch.cholesky_inverse(factor)
+    return inverse.masked_fill_(dead, 0.0) if dead.any() else inverse

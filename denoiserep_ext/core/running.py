@@ -9,7 +9,7 @@ from torch import nn
 
 from .layers import require_denoise_layers
 from .observers import LossObserver, MomentObserver
-from .optimum import Optimum
+from .optimum import optima
 
 
 class RunningMoments:
@@ -46,16 +46,17 @@ class RunningMoments:
             one, each by layer name.
         """
         figures: dict[str, dict[str, float]] = {'loss': {}, 'floor': {}}
-        for name, layer in self.layers.items():
-            moments = self.observers[name].moments
-            total = moments.reduced()
-            optimum = Optimum(layer, total)
+        names = {layer: name for name, layer in self.layers.items()}
+        totals = ((layer, self.observers[name].moments.reduced())
+                  for name, layer in self.layers.items())
+        for optimum in optima(totals):
+            name = names[optimum.layer]
             figures['loss'][name] = optimum.loss(torch.float32)  # for a log float32 will do
             figures['floor'][name] = optimum.floor()
             if solve:
-                layer.denoiser.set_(optimum.weight, optimum.bias)
-            moments.decay_(self.decay)
-        return figures
+                optimum.layer.denoiser.set_(optimum.weight, optimum.bias)
+            self.observers[name].moments.decay_(self.decay)
+        return {kind: {name: values[name] for name in self.layers} for kind, values in figures.items()}
 
     def share_(self) -> None:
         """Give every process the same share of the sum, so that the state of any of them stands

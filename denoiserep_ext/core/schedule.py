@@ -40,6 +40,19 @@ class StepCoefficients:
 IDENTITY = StepCoefficients(alpha_bar=1.0, scale=1.0, c1=0.0, c2=0.0, c3=1.0)
 
 
+def full_step(level: float) -> StepCoefficients:
+    """Coefficients of the step to the posterior mean of the clean feature.
+
+    Args:
+        level: Noise over signal, ``lambda = (1 - alpha_bar) / alpha_bar`` (>= 0); 0 is the identity.
+    """
+    if level == 0.0:
+        return IDENTITY
+    alpha_bar = 1.0 / (1.0 + level)
+    return StepCoefficients(alpha_bar=alpha_bar, scale=math.sqrt(alpha_bar), c1=math.sqrt(level),
+                            c2=0.0, c3=1.0 / math.sqrt(alpha_bar))
+
+
 @dataclass(frozen=True)
 class NoiseSchedule:
     """Linear beta schedule with 1-based steps; step 0 is the identity.
@@ -117,10 +130,16 @@ class NoiseSchedule:
                 c2=math.sqrt(beta),
                 c3=1.0 / math.sqrt(alpha))
         if update == 'posterior':
-            return StepCoefficients(
-                alpha_bar=alpha_bar,
-                scale=math.sqrt(alpha_bar),
-                c1=math.sqrt((1.0 - alpha_bar) / alpha_bar),
-                c2=0.0,
-                c3=1.0 / math.sqrt(alpha_bar))
+            return full_step(self.level(step))
         raise ValueError(f"Unknown update {update!r}: choose 'reverse' or 'posterior'.")
+
+    def level(self, step: int) -> float:
+        """Noise over signal, ``(1 - alpha_bar) / alpha_bar``, after ``step`` steps (0..T)."""
+        alpha_bar = self.alpha_bar(step)
+        return (1.0 - alpha_bar) / alpha_bar
+
+    def nearest_step(self, level: float) -> int:
+        """The step whose level is nearest; at least 1 for any level above 0."""
+        if level == 0.0:
+            return 0
+        return min(range(1, self.num_steps + 1), key=lambda step: abs(self.level(step) - level))

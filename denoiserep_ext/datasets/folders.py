@@ -1,4 +1,4 @@
-"""Data sets on disk, there as a whole or not at all."""
+"""Data sets on disk, there as a whole or not at all, and folders of images."""
 from __future__ import annotations
 
 import shutil
@@ -6,6 +6,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+IMAGES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Image files at any depth, sorted by name.
+
+    Raises:
+        FileNotFoundError: if the folder is not there or holds none.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder}: no such folder.')
+    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGES)
+    if not found:
+        raise FileNotFoundError(f'{folder}: no images below it ({", ".join(sorted(IMAGES))}).')
+    return found
 
 
 @contextmanager

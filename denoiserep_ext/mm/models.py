@@ -1,11 +1,18 @@
 """Models from OpenMMLab configs, without a Runner."""
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from ..core.files import read_checkpoint
 from .stacks import repair_package_names
+
+# Buffers that models compute themselves; releases differ in which of them they save.
+_COMPUTED = re.compile(r'relative_position_index|relative_coords_table|attn_mask|num_batches_tracked')
 
 
 def build_model(config: str | Config) -> nn.Module:
@@ -37,6 +44,39 @@ def build_model(config: str | Config) -> nn.Module:
         if config.get('default_scope') == 'mmpretrain':
             model['data_preprocessor'] = {'type': 'ClsDataPreprocessor', **model['data_preprocessor']}
     return MODELS.build(model)
+
+
+def load_model(config: Config, checkpoint: str | Path, unsafe: bool = False) -> nn.Module:
+    """Build a config's model with a checkpoint's weights, in evaluation mode.
+
+    Args:
+        config: A config without DenoiseRep.
+        checkpoint: Plain or fused checkpoint of its model.
+        unsafe: See :func:`~denoiserep_ext.core.files.read_checkpoint`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is of another model, naming the first tensors that differ.
+    """
+    file = read_checkpoint(checkpoint, unsafe)
+    state = {key.removeprefix('module.'): value
+             for key, value in file.get('state_dict', file).items()}
+    config = Config(config.to_dict())
+    config.model.pop('pretrained', None)
+    model = build_model(config)
+    own = model.state_dict()
+    shapes = [f'{key} is {list(state[key].shape)} there and {list(own[key].shape)} here' for key in own
+              if key in state and own[key].shape != state[key].shape]
+    missing = [key for key in own if key not in state and not _COMPUTED.search(key)]
+    left = [key for key in state if key not in own and not _COMPUTED.search(key)]
+    if shapes or missing or left:
+        parts = [f'{len(group)} {what}: {", ".join(group[:3])}{" ..." if len(group) > 3 else ""}'
+                 for group, what in ((missing, 'missing'), (left, 'left over'),
+                                     (shapes, 'of another shape')) if group]
+        raise ValueError(f'{checkpoint} is of another model ({"; ".join(parts)}): give the config that '
+                         f'it was trained with.')
+    model.load_state_dict(state, strict=False)
+    return model.eval()
 
 
 def require_toolbox(scope: str | None) -> None:

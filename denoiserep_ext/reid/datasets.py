@@ -81,14 +81,20 @@ def check_data(cfg: CfgNode, train: bool = True, processes: int = 1) -> None:
         ValueError: for a set that cannot be trained or tested on.
     """
     if train:
-        items = [item for name in cfg.DATASETS.NAMES for item in _read(cfg, name).train]
+        items = [item for name in cfg.DATASETS.NAMES for item in read_dataset(cfg, name).train]
         _check_train(cfg, items, processes)
     for name in cfg.DATASETS.TESTS:
-        dataset = _read(cfg, name)
-        _check_test(name, dataset.query, dataset.gallery)
+        dataset = read_dataset(cfg, name)
+        check_test_items(name, dataset.query, dataset.gallery)
 
 
-def _read(cfg: CfgNode, name: str):
+def read_dataset(cfg: CfgNode, name: str):
+    """A registered data set, its lists read.
+
+    Raises:
+        ValueError: if there is no such set.
+        FileNotFoundError: if it is not on disk.
+    """
     known = names_in(DATASET_REGISTRY)
     if name not in known:
         raise ValueError(f'DATASETS: there is no data set {name!r}; registered are '
@@ -124,7 +130,12 @@ def _check_train(cfg: CfgNode, items: list, processes: int) -> None:
                 f'DATALOADER.NUM_INSTANCE.')
 
 
-def _check_test(name: str, query: list, gallery: list) -> None:
+def check_test_items(name: str, query: list, gallery: list) -> None:
+    """See that something can be found, and that FastReID's evaluator can say so.
+
+    Raises:
+        ValueError: naming what is missing.
+    """
     if not query or not gallery:
         raise ValueError(f'{name}: {len(query)} query and {len(gallery)} gallery images; both are '
                          f'needed to test.')

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -16,27 +17,11 @@ from tqdm import tqdm
 from ..core.files import write_whole
 from ..core.fusion import fused_state_dict, step_sizes
 from ..core.one_pass import fit_one_pass_
+from ..datasets.folders import images_below
 from .config import settings_of
 from .models import load_model
 
 logger = logging.getLogger('fastreid.denoiserep')
-
-IMAGES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
-
-
-def images_below(folder: Path) -> list[Path]:
-    """Image files at any depth, sorted by name.
-
-    Raises:
-        FileNotFoundError: if the folder is not there or holds none.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{folder}: no such folder.')
-    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGES)
-    if not found:
-        raise FileNotFoundError(f'{folder}: no images below it ({", ".join(sorted(IMAGES))}).')
-    return found
-
 
 def out_file(cfg: CfgNode) -> Path:
     """Where the denoised weights go."""
@@ -82,7 +67,8 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path:
         cfg.MODEL.META_ARCHITECTURE = 'DenoiseRep'
     model = load_model(cfg, cfg.MODEL.WEIGHTS)
     paths = images_below(folder)
-    losses = fit_one_pass_(model, _batches(cfg, paths), forward=_forward)
+    loader, probe = _batches(cfg, paths)
+    losses = fit_one_pass_(model, loader, forward=_forward, probe=probe)
     sizes = step_sizes(model)
     logger.info('Fitted on %d images of %s, without labels.\n%s', len(paths), folder, '\n'.join(
         f'{name:<60} loss {losses[name]:.4f}  |W\' - W| / |W| {sizes[name]:.2e}' for name in losses))
@@ -95,13 +81,18 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path:
     return out
 
 
-def _batches(cfg: CfgNode, paths: list[Path]):
-    items = [(str(path), 0, 0) for path in paths[comm.get_rank()::comm.get_world_size()]]
-    loader = DataLoader(CommDataset(items, build_transforms(cfg, is_train=False), relabel=False),
-                        batch_size=cfg.TEST.IMS_PER_BATCH, num_workers=cfg.DATALOADER.NUM_WORKERS,
+def _batches(cfg: CfgNode, paths: list[Path]) -> tuple[Iterable[dict], dict | None]:
+    """This process's share of the batches, and the first batch of all where that is another's."""
+    items, size = [(str(path), 0, 0) for path in paths], cfg.TEST.IMS_PER_BATCH
+    dataset = CommDataset(items, build_transforms(cfg, is_train=False), relabel=False)
+    batches = [range(i, min(i + size, len(items))) for i in range(0, len(items), size)]
+    rank, own = comm.get_rank(), batches[comm.get_rank()::comm.get_world_size()]
+    loader = DataLoader(dataset, batch_sampler=own, num_workers=cfg.DATALOADER.NUM_WORKERS,
                         collate_fn=fast_batch_collator)
-    return tqdm(loader, desc='one pass', unit='batch', disable=not comm.is_main_process())
+    probe = fast_batch_collator([dataset[i] for i in batches[0]]) if rank else None
+    return tqdm(loader, desc='one pass', unit='batch', disable=rank > 0), probe
 
 
 def _forward(model: torch.nn.Module, batch: dict) -> None:
-    model({'images': batch['images'].to(next(model.parameters()).device)})
+    # FastReID normalises in place.
+    model({'images': batch['images'].to(next(model.parameters()).device, copy=True)})

@@ -1,12 +1,12 @@
 """Pictures of a retrieval model before and after denoising."""
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..core.files import parked
 from .ranking import Embeddings, rankings
 
 RIGHT, WRONG = '#1a9641', '#d7191c'
@@ -93,7 +93,6 @@ def _pyplot():
 
 def _save(figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.stem}.partial{path.suffix}')
-    figure.savefig(partial, dpi=110)
+    with parked(path) as partial:
+        figure.savefig(partial, dpi=110, format=path.suffix[1:])
     _pyplot().close(figure)
-    os.replace(partial, path)

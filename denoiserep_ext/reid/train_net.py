@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from fastreid.config import CfgNode
 from fastreid.engine import default_argument_parser, default_setup
 from fastreid.utils import comm
 
+from ..core.files import write_json
 from . import Trainer, read_config
 from .datasets import check_data
 from .hooks import seed_all
@@ -54,11 +54,8 @@ def save_results(results: dict[str, Any], cfg: CfgNode) -> None:
     if len(cfg.DATASETS.TESTS) == 1:
         results = {cfg.DATASETS.TESTS[0]: results}
     path = Path(cfg.OUTPUT_DIR) / 'results.json'
-    partial = path.with_suffix('.partial')
-    partial.write_text(json.dumps({name: {metric: float(value) for metric, value in result.items()
-                                          if metric != 'dataset'}
-                                   for name, result in results.items()}, indent=2))
-    partial.rename(path)
+    write_json({name: {metric: float(value) for metric, value in result.items() if metric != 'dataset'}
+                for name, result in results.items()}, path)
 
 
 def run(argv: list[str] | None = None) -> int:

@@ -1,9 +1,7 @@
 """One-pass and SGD predictors, moments, recipes."""
 import copy
-import math
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -41,24 +39,6 @@ def moments_of(x, **options):
     return moments
 
 
-def test_moments_equal_numpy():
-    x = torch.randn(50, 1, 5, dtype=torch.float64) * torch.arange(1., 6) + 100
-    moments = Moments(1, 5)
-    for block in x.split(7):
-        moments.update(block)
-    flat = x[:, 0].numpy()
-    np.testing.assert_allclose(moments.mean[0], flat.mean(0), rtol=1e-13)
-    np.testing.assert_allclose(moments.covariance[0], np.cov(flat.T, bias=True), rtol=1e-10)
-    np.testing.assert_allclose(moments.second_moment(False)[0], flat.T @ flat / 50, rtol=1e-13)
-
-
-def test_power_is_the_mean_diagonal():
-    moments = moments_of(torch.randn(30, 2, 3) + 2)
-    for centred in (True, False):
-        expected = moments.second_moment(centred).diagonal(dim1=-2, dim2=-1).mean(-1)
-        torch.testing.assert_close(moments.power(centred), expected)
-
-
 def test_sparse_observation_starts_anew_after_a_reset():
     """Right after a block begins there must be something to solve from."""
     model = TinyNet()
@@ -73,143 +53,6 @@ def test_sparse_observation_starts_anew_after_a_reset():
     model(torch.randn(2, 3, 6, 6))
     running.refresh(solve=True)
     assert all(layer.denoiser.fitted for _, layer in denoise_layers(model))
-
-
-def test_moments_merge_and_survive_a_round_trip():
-    x = torch.randn(40, 2, 3, dtype=torch.float64) + 5
-    parts = [moments_of(part) for part in (x[:13], x[13:])]
-    merged = parts[0].merge_(parts[1])
-    copied = Moments(2, 3)
-    copied.load_state_dict(merged.state_dict())
-    torch.testing.assert_close(copied.covariance, moments_of(x).covariance, rtol=1e-12, atol=1e-12)
-    with pytest.raises(ValueError, match='do not fit'):
-        Moments(1, 3).load_state_dict(merged.state_dict())
-
-
-def test_large_means_and_half_inputs_lose_no_digits():
-    x = torch.randn(4000, 1, 3, dtype=torch.float64)
-    far = moments_of((x + 1e4).float(), dtype=torch.float32)
-    torch.testing.assert_close(far.covariance, moments_of(x).covariance, rtol=2e-3, atol=2e-3)
-    huge = moments_of(torch.full((8, 1, 2), 60000., dtype=torch.float16))
-    assert torch.isfinite(huge.covariance).all()
-    assert huge.mean[0, 0].item() == 60000 - 60000 % 32
-
-
-@pytest.mark.parametrize('noise', ['unit', 'relative'])
-@pytest.mark.parametrize('bias', [True, False])
-def test_solution_is_the_least_squares_optimum(noise, bias):
-    """Against a direct regression of noise on noisy features, in the limit of many draws."""
-    layer = converted(nn.Linear(4, 4, bias=bias), noise=noise, steps=(700, ))
-    mixing = torch.tensor([[1., .5, 0, 0], [0, 2, 0, 0], [0, 0, .1, 0], [.3, 0, 0, 1]])
-    x = (torch.randn(400_000, 4) @ mixing + 1).double()
-    moments = moments_of(x[:, None])
-    weight, offset = solve_(layer, moments)
-    alpha_bar = layer.coefficients.alpha_bar
-    second = moments.second_moment(bias)[0]
-    power = 1.0 if noise == 'unit' else second.diagonal().mean().sqrt().item()
-    eps = torch.randn_like(x) * power
-    noisy = math.sqrt(alpha_bar) * x + math.sqrt(1 - alpha_bar) * eps
-    design = torch.cat([noisy, torch.ones(len(x), 1)], 1) if bias else noisy
-    regression = torch.linalg.lstsq(design, eps).solution
-    torch.testing.assert_close(weight[0], regression[:4].T, atol=2e-2, rtol=2e-2)
-    if bias:
-        torch.testing.assert_close(offset[0], regression[4], atol=2e-2, rtol=2e-2)
-    error = (eps - design @ regression).square().mean() / power**2
-    assert expected_loss(layer, moments) == pytest.approx(loss_floor(layer, moments), abs=1e-6)
-    assert error.item() == pytest.approx(loss_floor(layer, moments), rel=1e-2)
-
-
-def test_expected_loss_of_any_predictor_equals_its_sampled_loss():
-    layer = randomise_(converted(nn.Linear(4, 3), solver='sgd'), 0.3)
-    x = torch.randn(300_000, 4) * torch.tensor([2., 1, .5, .1]) + 1
-    layer.train()(x)
-    sampled = denoise_loss(nn.Sequential(layer)).item()
-    assert expected_loss(layer, moments_of(x[:, None])) == pytest.approx(sampled, rel=5e-3)
-
-
-def test_posterior_step_is_the_posterior_mean():
-    """method: E[x] + C (C + lambda N)^-1 (x - E[x]) with lambda = (1 - abar) / abar."""
-    layer = converted(nn.Linear(5, 2).double(), noise='relative').eval()
-    x = torch.randn(60, 5, dtype=torch.float64) * torch.arange(1., 6) + 3
-    moments = moments_of(x[:, None])
-    solve_(layer, moments)
-    covariance, mean = moments.covariance[0], moments.mean[0]
-    level = 1 / layer.coefficients.alpha_bar - 1
-    noise = covariance.diagonal().mean() * torch.eye(5, dtype=torch.float64)
-    expected = mean + (x - mean) @ torch.linalg.solve(covariance + level * noise, covariance)
-    torch.testing.assert_close(layer.denoise(x), expected, rtol=1e-9, atol=1e-9)
-
-
-def test_singular_covariances_are_solved():
-    """Dead channels, fewer samples than channels, constant and all-zero features."""
-    dead = torch.randn(30, 1, 6)
-    dead[..., 2] = 0
-    for x in (dead, torch.randn(3, 1, 6), torch.full((9, 1, 6), 2.), torch.zeros(9, 1, 6),
-              torch.randn(9, 1, 6) * 1e8):
-        for noise in ('unit', 'relative'):
-            layer = converted(nn.Linear(6, 6), noise=noise)
-            solve_(layer, moments_of(x, dtype=torch.float32))
-            assert torch.isfinite(layer.denoiser.weight).all()
-            weight, bias = layer.fused_tensors()
-            assert torch.isfinite(weight).all() and torch.isfinite(bias).all()
-
-
-def test_non_finite_features_are_refused_by_name():
-    model = TinyNet()
-    convert_(model)
-    before = copy.deepcopy(model.state_dict())
-    batch = torch.randn(2, 3, 6, 6)
-    batch[0, 0, 0, 0] = math.nan
-    with pytest.raises(FloatingPointError, match=r'block\.conv1: its input'):
-        fit_one_pass_(model, [batch])
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
-
-
-def test_one_pass_changes_nothing_but_predictors():
-    model = TinyNet().train()
-    convert_(model, DenoiseRepConfig(noise='relative', update='posterior', step_stride=50))
-    before = copy.deepcopy(model.state_dict())
-    rng = torch.get_rng_state()
-    losses = fit_one_pass_(model, [(torch.randn(4, 3, 6, 6, generator=torch.Generator()), 0)] * 3)
-    assert torch.equal(torch.get_rng_state(), rng)
-    assert set(losses) == {name for name, _ in denoise_layers(model)}
-    assert all(0 < loss < 1 for loss in losses.values())
-    assert all(m.training for m in model.modules())
-    for key, value in model.state_dict().items():
-        assert torch.equal(value, before[key]) == ('denoiser' not in key), key
-
-
-def test_one_pass_needs_batches_and_used_layers():
-    model = TinyNet()
-    with pytest.raises(ValueError, match='call convert_'):
-        fit_one_pass_(model, [])
-    convert_(model)
-    with pytest.raises(ValueError, match=r'No features reached block\.conv1'):
-        fit_one_pass_(model, [])
-    low_rank = TinyNet()
-    convert_(low_rank, DenoiseRepConfig(solver='sgd', rank=2))
-    with pytest.raises(ValueError, match='low-rank'):
-        fit_one_pass_(low_rank, [torch.randn(1, 3, 6, 6)])
-
-
-def test_sampled_positions_are_unbiased_and_converge():
-    conv = nn.Conv2d(3, 3, 3, padding=1)
-    x = torch.randn(4, 3, 20, 20) * torch.tensor([3., 1, .2])[:, None, None]
-    errors = []
-    for tokens in (100, 10_000):
-        model = nn.Sequential(copy.deepcopy(conv))
-        convert_(model, DenoiseRepConfig(layers='all'))
-        with observing(model) as full:
-            model(x)
-        runs = []
-        for seed in range(200):
-            object.__setattr__(model[0].denoise_config, 'seed', seed)
-            with observing(model, min(tokens, 1599)) as part:
-                for _ in range(max(1, tokens // 1599)):
-                    model(x)
-            runs.append((part['0'].covariance - full['0'].covariance).norm().item())
-        errors.append(np.mean(runs))
-    assert errors[0] / errors[1] == pytest.approx(math.sqrt(6 * 1599 / 100), rel=0.25)
 
 
 def real_features():

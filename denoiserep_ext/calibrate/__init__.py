@@ -1,0 +1,1 @@
+"""Denoising a finished model in one pass over images, in every host; choosing the strength."""

@@ -1,0 +1,121 @@
+"""Putting one denoising of some noise and strength into a model."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.config import DenoiseRepConfig
+from ..core.conversion import convert_
+from ..core.embedding import class_posterior
+from ..core.one_pass import solve_and_fuse_
+from ..core.selection import find_part
+from .host import Host
+from .passing import PassMoments
+
+NOISES = ('unit', 'relative', 'within_class')
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """What to take out of the features, and how much of it.
+
+    Args:
+        noise: ``'unit'`` or ``'relative'``, in front of every selected layer; ``'within_class'``, of the
+            final embedding, measured from labels.
+        strength: Noise level lambda (>= 0) of the full step to the posterior mean; 0 changes nothing.
+        step_stride, steps, update: For unit and relative noise instead of a strength: steps of the
+            paper's schedule, see :class:`~denoiserep_ext.DenoiseRepConfig`.
+
+    Raises:
+        ValueError: for a setting that cannot be.
+    """
+
+    noise: str = 'unit'
+    strength: float | None = None
+    step_stride: int = 1
+    steps: Sequence[int] | None = None
+    update: str = 'reverse'
+
+    def __post_init__(self) -> None:
+        if self.noise not in NOISES:
+            raise ValueError(f'Unknown noise {self.noise!r}: choose one of {", ".join(NOISES)}.')
+        if self.of_embedding:
+            if self.strength is None:
+                raise ValueError('within_class noise needs a strength: steps of the schedule belong to '
+                                 'unit and relative noise.')
+            if self.steps is not None or self.step_stride != 1:
+                raise ValueError('within_class noise takes a strength, not steps.')
+        self.config('auto')  # validates the rest
+
+    @property
+    def of_embedding(self) -> bool:
+        """Whether it is the final embedding that is denoised, instead of layers' inputs."""
+        return self.noise == 'within_class'
+
+    def config(self, layers: Any) -> DenoiseRepConfig:
+        """The settings of the layers' conversion."""
+        return DenoiseRepConfig(layers=layers, noise='unit' if self.of_embedding else self.noise,
+                                strength=self.strength, step_stride=self.step_stride,
+                                steps=self.steps, update=self.update)
+
+    def __str__(self) -> str:
+        if self.strength is not None:
+            return f'{self.noise}, strength {self.strength:g}'
+        steps = 'explicit steps' if self.steps is not None else f'step stride {self.step_stride}'
+        return f'{self.noise}, {self.update} step, {steps}'
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What :func:`denoise_` did.
+
+    Attributes:
+        layers: By layer name the denoising loss, equal to its floor, and ``||W' - W|| / ||W||``.
+        steps: By layer name, its step of the schedule (with a strength, the nearest one).
+        cost: For the final embedding: what the map costs in inference, in words.
+    """
+
+    layers: dict[str, tuple[float, float]]
+    steps: dict[str, int]
+    cost: str | None = None
+
+    def __str__(self) -> str:
+        if self.cost is not None:
+            return self.cost
+        width = max(map(len, self.layers))
+        return '\n'.join(f"{name:<{width}}  step {self.steps[name]:>4}  loss {loss:.4f}  "
+                         f"|W' - W| / |W| {size:.2e}" for name, (loss, size) in self.layers.items())
+
+
+def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising) -> Denoised:
+    """Denoise a host's model as it was loaded, in place.
+
+    Args:
+        host: The model.
+        layers: Selection that the moments were taken of.
+        moments: What a pass has seen.
+        denoising: What to take out.
+
+    Raises:
+        ValueError: if the moments are not of this model and selection, or nothing can be measured.
+        FloatingPointError: naming a layer whose features or weights are not finite.
+    """
+    host.restore()
+    if moments.model != host.fingerprint():
+        raise ValueError('The moments were taken from a model of other weights: take them anew.')
+    if denoising.of_embedding:
+        if moments.embedding is None:
+            raise ValueError('The moments hold no labelled embeddings: take them with --noise '
+                             'within_class or --sweep.')
+        cost = host.fold_embedding(class_posterior(moments.embedding, denoising.strength))
+        return Denoised({}, {}, cost)
+    prefix = f'{host.target}.' if host.target else ''
+    report = convert_(find_part(host.model, host.target), denoising.config(layers))
+    names = {f'{prefix}{layer.name}': layer.step for layer in report.converted}
+    if names.keys() != moments.layers.keys():
+        host.restore()
+        odd = sorted(names.keys() ^ moments.layers.keys())
+        raise ValueError(f'The moments are of another selection of layers ({", ".join(odd[:3])}): take '
+                         f'them anew, or with the same --layers and --target.')
+    return Denoised(solve_and_fuse_(host.model, moments.layers), names)

@@ -1,0 +1,300 @@
+"""Calibration of FastReID's re-identification models."""
+# ruff: noqa: I001  (our FastReID adapter comes first: it makes FastReID importable)
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..reid import Trainer, read_config
+
+import numpy as np
+import torch
+from fastreid.data.build import fast_batch_collator
+from fastreid.data.common import CommDataset
+from fastreid.data.transforms import build_transforms
+from fastreid.evaluation import ReidEvaluator
+from fastreid.modeling.heads import EmbeddingHead
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ..core.embedding import Affine
+from ..datasets.folders import images_below
+from ..reid.config import settings_of
+from ..reid.datasets import check_data, check_test_items, read_dataset
+from ..reid.heads import PreNeckHead
+from ..reid.models import load_model
+from ..reid.ranking import Embeddings, rankings
+from .host import DataOptions, Host, Scores
+
+Item = tuple[str, int, int]  # path, identity, camera
+
+
+class FastReID(Host):
+    """A FastReID config and its checkpoint.
+
+    Args:
+        config: Config file; with the meta-architecture ``DenoiseRep`` the inner one is taken.
+        checkpoint: Plain or fused checkpoint of its model.
+        data: Which images are used. Validation takes whole identities out of the train set.
+        validating: Whether validation images are needed.
+        val_dataset: Registered data set whose queries and gallery are the validation images instead.
+        metric: Metric that counts.
+        options: ``KEY VALUE ...`` overrides.
+
+    Raises:
+        FileNotFoundError: naming a file or data set that is not there.
+        ValueError: if the checkpoint is of another model, or validation would be a test set.
+    """
+
+    config_suffix = '.yml'
+
+    unit = 'identities'
+
+    def __init__(self, config: str | Path, checkpoint: str | Path, data: DataOptions,
+                 validating: bool = False, val_dataset: str | None = None, metric: str = 'mAP',
+                 options: Sequence[str] = ()) -> None:
+        cfg = read_config(config, [*options, 'MODEL.WEIGHTS', str(checkpoint)])
+        settings = settings_of(cfg)
+        if cfg.MODEL.META_ARCHITECTURE == 'DenoiseRep':
+            cfg.MODEL.META_ARCHITECTURE = settings.meta_arch
+        else:
+            cfg.MODEL.DENOISEREP.META_ARCH = cfg.MODEL.META_ARCHITECTURE
+        self.target, self.layers = settings_of(cfg).target, settings.config.layers
+        if val_dataset in cfg.DATASETS.TESTS:
+            raise ValueError(f'{val_dataset} is a test set of this config: validation and test must not '
+                             f'mix. Name another one, or none to keep train identities apart.')
+        if validating:
+            check_data(cfg, train=False)
+        self.cfg, self.metric, self.val_dataset = cfg, metric, val_dataset
+        self.collate = fast_batch_collator
+        self._choose_images(data, validating)
+        self.model = load_model(cfg, str(checkpoint))
+        self.remember()
+
+    def _choose_images(self, data: DataOptions, validating: bool) -> None:
+        cfg = self.cfg
+        self.batch_size = data.batch_size or cfg.TEST.IMS_PER_BATCH
+        self.workers = cfg.DATALOADER.NUM_WORKERS if data.workers is None else data.workers
+        self.val: tuple[list[Item], int] | None = None
+        train: list[Item] = []
+        if data.folder is None or (validating and self.val_dataset is None):
+            train = [item for name in cfg.DATASETS.NAMES for item in read_dataset(cfg, name).train]
+        generator = torch.Generator().manual_seed(data.seed)
+        if validating:
+            if self.val_dataset is None:
+                train, held = hold_out_identities(train, data.val_images, generator)
+                query, gallery = split_queries(held)
+                name = 'the train identities kept out of the pass'
+            else:
+                dataset = read_dataset(cfg, self.val_dataset)
+                query, gallery, name = dataset.query, dataset.gallery, self.val_dataset
+            check_test_items(name, query, gallery)
+            self.val = ([tuple(item[:3]) for item in [*query, *gallery]], len(query))
+        if data.folder is not None:
+            items = [(str(path), 0, 0) for path in images_below(data.folder)]
+        else:
+            identities = {pid: i for i, pid in enumerate(sorted({item[1] for item in train}))}
+            items = [(item[0], identities[item[1]], 0) for item in train]
+            self.classes = len(identities)
+        if not items:
+            raise ValueError(f'{", ".join(cfg.DATASETS.NAMES)}: no train images for the pass.')
+        order = torch.randperm(len(items), generator=generator).tolist()
+        self.order = order[:data.images]
+        self.images = self._dataset(items)
+
+    def _dataset(self, items: list[Item]) -> CommDataset:
+        return CommDataset(items, build_transforms(self.cfg, is_train=False), relabel=False)
+
+    @property
+    def split(self) -> str:
+        if self.val is None:
+            return 'none'
+        items, queries = self.val
+        source = self.val_dataset or 'train identities kept out of the pass'
+        return (f'{queries} queries and {len(items) - queries} gallery images of '
+                f'{len({item[1] for item in items})} identities ({source})')
+
+    # Running the model
+
+    def count(self, batch: dict) -> int:
+        return len(batch['images'])
+
+    def forward(self, batch: dict) -> None:
+        self._embed(batch)
+
+    def _embed(self, batch: dict) -> Tensor:
+        # FastReID normalises in place.
+        return self.model({'images': batch['images'].to(self.device, copy=True)})
+
+    def embed(self, batch: dict) -> tuple[Tensor, Tensor]:
+        if not self.classes:
+            raise ValueError('within_class needs identities: take the train set, not a folder.')
+        return self._embed(batch).float(), batch['targets']
+
+    # Folding the embedding's map
+
+    def fold_embedding(self, affine: Affine) -> str:
+        heads = getattr(self.model, 'heads', None)
+        if type(heads) not in (EmbeddingHead, PreNeckHead):
+            raise ValueError(f'within_class: {type(self.model).__name__} with '
+                             f'{type(heads).__name__} has no EmbeddingHead, whose output could be '
+                             f'mapped. Choose unit or relative noise.')
+        conv, scale, offset = _embedding_parts(heads)
+        length, inputs = len(affine.offset), heads.weight.shape[1] if conv is None else conv.shape[1]
+        linear = affine.weight * scale
+        weight = linear if conv is None else linear @ conv.double().flatten(1)
+        cfg = self.cfg.clone()
+        cfg.MODEL.HEADS.NAME, cfg.MODEL.HEADS.WITH_BNNECK = 'EmbeddingHead', True
+        cfg.MODEL.HEADS.EMBEDDING_DIM, cfg.MODEL.HEADS.NUM_CLASSES = length, len(heads.weight)
+        new = EmbeddingHead(cfg)
+        new.pool_layer = heads.pool_layer
+        new.weight.data.copy_(heads.weight)
+        neck, norm = new.bottleneck
+        neck.weight.data.copy_(weight[..., None, None])
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1.0)
+        norm.weight.data.fill_((1.0 + norm.eps)**0.5)
+        norm.bias.data.copy_(affine.weight @ offset + affine.offset)
+        stays = type(heads) is EmbeddingHead and conv is not None and len(heads.bottleneck) == 2
+        self._head_cfg = cfg
+        self.swap('heads', new)
+        if stays:
+            self._same_structure.add('heads')
+            return 'folded into the embedding layer and its BNNeck: no cost'
+        return (f'a layer of {length} x {inputs} before the BNNeck: {length * inputs / 1e6:.2f} M more '
+                f'multiplications per image (MODEL.HEADS.EMBEDDING_DIM {length}, WITH_BNNECK True)')
+
+    # Scores
+
+    def validate(self) -> Scores:
+        items, queries = self.val
+        metrics, embeddings = self._evaluate(items, queries)
+        if self.metric not in metrics:
+            raise ValueError(f'FastReID reports no {self.metric!r}: {", ".join(metrics)}.')
+        return Scores(self.metric, metrics[self.metric], by_identity(embeddings, self.metric), metrics)
+
+    @torch.no_grad()
+    def _evaluate(self, items: list[Item], queries: int) -> tuple[dict[str, float], Embeddings]:
+        loader = DataLoader(self._dataset(items), self.batch_size, collate_fn=fast_batch_collator,
+                            num_workers=self.workers)
+        evaluator, features = ReidEvaluator(self.cfg, queries), []
+        for batch in tqdm(loader, desc='validating', unit='batch', leave=False):
+            features.append(self._embed(batch).float().cpu())
+            evaluator.process(batch, features[-1])
+        paths, identities, cameras = zip(*items)
+        embeddings = Embeddings(torch.cat(features).numpy(), np.array(identities), np.array(cameras),
+                                paths, queries)
+        return _numbers(evaluator.evaluate()), embeddings
+
+    def test(self) -> dict[str, float]:
+        results = Trainer.test(self.cfg, self.model)
+        if len(self.cfg.DATASETS.TESTS) == 1:
+            return _numbers(results)
+        return {f'{name}/{metric}': value for name, result in results.items()
+                for metric, value in _numbers(result).items()}
+
+    # Files
+
+    def checkpoint(self) -> dict[str, Any]:
+        return {'model': self.model.state_dict()}
+
+    def write_config(self, path: Path) -> None:
+        cfg = self._head_cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.WEIGHTS = ''
+        for node, key in ((cfg.MODEL, 'DENOISEREP'), (cfg, 'SEED'), (cfg.DATASETS, 'ROOT')):
+            del node[key]  # stock FastReID knows none of them
+        path.write_text(cfg.dump())
+
+
+def _embedding_parts(heads: nn.Module) -> tuple[Tensor | None, Tensor, Tensor]:
+    """The weight of a head's embedding layer (None if it has none) and the scale and offset of what
+    follows it in evaluation, float64."""
+    conv = norm = None
+    for layer in heads.bottleneck:
+        if isinstance(layer, nn.Conv2d):
+            conv = layer.weight.detach()
+        else:
+            norm = layer
+    length = heads.weight.shape[1]
+    wide = {'dtype': torch.float64, 'device': heads.weight.device}
+    if norm is None or type(heads) is PreNeckHead:
+        return conv, torch.ones(length, **wide), torch.zeros(length, **wide)
+    scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
+    return conv, scale, norm.bias.detach().double() - scale * norm.running_mean.double()
+
+
+def by_identity(embeddings: Embeddings, metric: str) -> np.ndarray:
+    """Each identity's mean over its queries, 0..100. Queries of one identity rise and fall together, so
+    it is identities that show how sure a difference is.
+
+    Args:
+        embeddings: Of queries and gallery.
+        metric: ``'Rank-1'``, or average precision for any other.
+    """
+    values: dict[int, list[float]] = defaultdict(list)
+    for ranking, identity in zip(rankings(embeddings), embeddings.identities):
+        if ranking.right.any():
+            values[identity].append(ranking.right[0] if metric == 'Rank-1'
+                                    else ranking.average_precision)
+    return np.array([100 * np.mean(values[identity]) for identity in sorted(values)])
+
+
+def _numbers(results: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in copy.copy(results).items() if name != 'dataset'}
+
+
+def hold_out_identities(items: Sequence[tuple], images: int | None,
+                        generator: torch.Generator) -> tuple[list[tuple], list[tuple]]:
+    """Part train images by identity.
+
+    Args:
+        items: ``(path, identity, camera, ...)``.
+        images: How many to hold out, at least; half of the identities at most.
+        generator: Draws the identities.
+
+    Returns:
+        Images that stay, and images held out.
+    """
+    identities = sorted({item[1] for item in items})
+    order = torch.randperm(len(identities), generator=generator).tolist()
+    sizes: dict[Any, int] = defaultdict(int)
+    for item in items:
+        sizes[item[1]] += 1
+    held, count = set(), 0
+    for index in order[:len(identities) // 2]:
+        if images is not None and count >= images:
+            break
+        held.add(identities[index])
+        count += sizes[identities[index]]
+    return ([item for item in items if item[1] not in held],
+            [item for item in items if item[1] in held])
+
+
+def split_queries(items: Sequence[tuple]) -> tuple[list[tuple], list[tuple]]:
+    """Make a test of train images: of each identity that several cameras have seen, a quarter of every
+    camera's images are queries and all others are gallery, so that each query can be found in another
+    camera.
+
+    Returns:
+        Queries and gallery.
+    """
+    by_identity: dict[Any, dict[Any, list[tuple]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        by_identity[item[1]][item[2]].append(item)
+    numbers = {identity: i for i, identity in enumerate(sorted(by_identity))}
+    cameras = {camera: i for i, camera in enumerate(sorted({item[2] for item in items}))}
+    query, gallery = [], []
+    for identity, shots in sorted(by_identity.items()):
+        for camera, images in sorted(shots.items()):
+            plain = [(item[0], numbers[identity], cameras[camera]) for item in images]
+            # A single image may ask, too, if another camera's are there to be found.
+            asks = max(1, len(plain) // 4) if len(plain) > 1 or camera == min(shots) else 0
+            asks = asks if len(shots) > 1 else 0
+            query += plain[:asks]
+            gallery += plain[asks:]
+    return query, gallery

@@ -1,0 +1,227 @@
+"""What calibration asks of a toolbox."""
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..core.embedding import Affine
+from ..core.files import parked, write_whole
+from ..core.fusion import unconvert_
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images are used for what.
+
+    Args:
+        images: Images of the pass; None for all there are.
+        folder: Take them from below this folder, without labels, instead of from the train set.
+        val_images: Validation images, None for all. Where the config's validation set is its test set
+            (or there is none) they are kept out of the train set and of the pass.
+        seed: Seed of every choice.
+        batch_size: Images per batch; None for the config's test batches.
+        workers: Loading processes; None for the config's.
+    """
+
+    images: int | None = 1024
+    folder: Path | None = None
+    val_images: int | None = 1024
+    seed: int = 0
+    batch_size: int | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (('images', 1), ('val_images', 1), ('seed', 0), ('batch_size', 1),
+                            ('workers', 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f'{name} must be at least {least}, got {value}.')
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model scored on some images.
+
+    Attributes:
+        metric: Name of the metric that counts; higher is better.
+        value: Its value.
+        units: The same of parts of the images, or of identities, always in the same order; what two
+            models differ in, unit by unit, shows how sure a difference is.
+        metrics: Everything the host's evaluator said.
+    """
+
+    metric: str
+    value: float
+    units: np.ndarray = field(repr=False)
+    metrics: dict[str, float]
+
+
+class Host(ABC):
+    """A trained model of some toolbox, its images and its evaluator.
+
+    Attributes:
+        model: The plain model with the checkpoint's weights, in evaluation mode.
+        target: Dotted name of the part that is converted by default.
+        layers: Selection that the config asks for, ``'auto'`` by default.
+        images: Data set of the pass.
+        order: Indices of its images in the order of the pass.
+        batch_size, workers: Of the pass.
+        classes: Number of classes that ``embed`` labels, 0 where there are none.
+    """
+
+    model: nn.Module
+    target: str = 'backbone'
+    layers: Any = 'auto'
+    images: Dataset
+    order: Sequence[int]
+    batch_size: int
+    workers: int
+    classes: int = 0
+    collate: Callable[[list], Any]
+
+    _plain: dict[str, Tensor] | None = None
+    _swapped: dict[str, nn.Module]
+    _same_structure: set[str]  # swapped parts that the config builds all the same
+
+    def batches(self) -> list[Sequence[int]]:
+        """Indices of every batch of the whole pass."""
+        return [self.order[i:i + self.batch_size] for i in range(0, len(self.order), self.batch_size)]
+
+    def load(self, batches: Sequence[Sequence[int]]) -> DataLoader:
+        """A loader of the given batches."""
+        return DataLoader(self.images, batch_sampler=batches, collate_fn=self.collate,
+                          num_workers=self.workers)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @abstractmethod
+    def count(self, batch: Any) -> int:
+        """Images in a batch."""
+
+    @abstractmethod
+    def forward(self, batch: Any) -> None:
+        """Run the model as far as its converted layers reach."""
+
+    def embed(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Final embeddings [n, d] and labels [n] of a batch, whose forward reaches the converted layers,
+        too.
+
+        Raises:
+            ValueError: if the host or the images have no labels, or no embedding.
+        """
+        raise ValueError('within_class noise is of the final embedding of a classifier or a '
+                         're-identification model; this model has none. Choose unit or relative.')
+
+    def fold_embedding(self, affine: Affine) -> str:
+        """Put a map of the final embedding into the model, in place.
+
+        Returns:
+            What it costs, in words.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def validate(self) -> Scores:
+        """Score the present model on validation images."""
+
+    @abstractmethod
+    def test(self) -> dict[str, float]:
+        """Every metric of the present model on the test set."""
+
+    @property
+    @abstractmethod
+    def split(self) -> str:
+        """In words: what validation and test images are."""
+
+    @abstractmethod
+    def checkpoint(self) -> dict[str, Any]:
+        """The present model's checkpoint for the stock host."""
+
+    @abstractmethod
+    def write_config(self, path: Path) -> None:
+        """Write the config that builds the present model in the stock host."""
+
+    config_suffix: str  # of the file that write_config writes
+    unit: str  # what validation scores apart
+
+    def save(self, out: Path) -> list[Path]:
+        """Write the present model, and the config that goes with it where its structure changed.
+
+        Returns:
+            The files, each there as a whole.
+        """
+        out.parent.mkdir(parents=True, exist_ok=True)
+        files = [out]
+        if self._swapped.keys() - self._same_structure:
+            config = out.with_suffix(self.config_suffix)
+            with parked(config) as partial:
+                self.write_config(partial)
+            files.append(config)
+        write_whole(self.checkpoint(), out)
+        return files
+
+    def remember(self) -> None:
+        """Note the present weights, to come back to by :meth:`restore`."""
+        self._plain = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self._swapped, self._same_structure = {}, set()
+
+    def restore(self) -> None:
+        """The model as it was loaded."""
+        unconvert_(self.model)
+        for name, module in self._swapped.items():
+            self._put(name, module)
+        self._swapped, self._same_structure = {}, set()
+        self.model.load_state_dict(self._plain, strict=False)
+
+    def swap(self, name: str, module: nn.Module) -> None:
+        """Exchange a part of the model, until :meth:`restore`."""
+        parent, _, child = name.rpartition('.')
+        self._swapped.setdefault(name, getattr(self.model.get_submodule(parent), child))
+        self._put(name, module.to(self.device).eval())
+
+    def _put(self, name: str, module: nn.Module) -> None:
+        parent, _, child = name.rpartition('.')
+        setattr(self.model.get_submodule(parent), child, module)
+
+    def fingerprint(self) -> str:
+        """A digest of the model's weights as they were loaded: moments belong to them."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self._plain.items()):
+            digest.update(key.encode())
+            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def choose(available: int, options: DataOptions, hold_out: bool) -> tuple[list[int], list[int]]:
+    """Draw the images of the pass and, apart from them, those of validation.
+
+    Args:
+        available: Images of the train set.
+        options: How many of each; validation takes half of the train set at most.
+        hold_out: Whether there are to be validation images at all.
+
+    Returns:
+        Indices of the pass in a drawn order, and of validation, ascending.
+    """
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(options.seed)).tolist()
+    held = min(options.val_images or available, available // 2) if hold_out else 0
+    return order[held:][:options.images], sorted(order[:held])
+
+
+def mean_scores(metric: str, parts: Iterable[dict[str, float]]) -> Scores:
+    """Scores of parts of equal weight as those of the whole."""
+    parts = list(parts)
+    units = np.array([part[metric] for part in parts])
+    return Scores(metric, float(units.mean()), units,
+                  {name: float(np.mean([part[name] for part in parts])) for name in parts[0]})

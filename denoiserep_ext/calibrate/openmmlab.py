@@ -1,0 +1,336 @@
+"""Calibration of classifiers, detectors and segmentors of OpenMMLab's toolboxes."""
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DATASETS, init_default_scope
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from ..core.embedding import Affine
+from ..core.files import plain_meta, read_checkpoint
+from ..core.layer_types import LINEAR, layer_type_of
+from ..datasets.folders import images_below
+from ..mm.launch import read_config
+from ..mm.models import load_model
+from ..mm.options import target_of
+from .host import DataOptions, Host, Scores, choose, mean_scores
+
+PLACES = ('classifier', 'features')
+METRICS = ('accuracy/top1', 'coco/bbox_mAP', 'mIoU')  # what the fields look at first
+
+
+class OpenMMLab(Host):
+    """A config of MMPretrain, MMDetection or MMSegmentation, and its checkpoint.
+
+    Args:
+        config: Config, or its file; a DenoiseRepHook in it is left out, its ``layers`` and ``target``
+            are kept.
+        checkpoint: Plain or fused checkpoint of its model.
+        data: Which images are used.
+        validating: Whether validation images are needed.
+        place: Where within-class noise of a classifier is taken out: ``'classifier'``, in the input of
+            its last layer, free; ``'features'``, in what ``extract_feat`` returns, too.
+        metric: Metric that counts; the task's usual one if None.
+        parts: Parts of the validation images that are scored apart (>= 2).
+        options: Overrides of the config.
+        unsafe: Allow a checkpoint that can run code.
+
+    Raises:
+        FileNotFoundError: naming a file that is not there.
+        ValueError: if the checkpoint is of another model.
+    """
+
+    config_suffix, unit = '.py', 'parts'
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path, data: DataOptions,
+                 validating: bool = False, place: str = 'classifier', metric: str | None = None,
+                 parts: int = 10, options: dict[str, Any] | None = None, unsafe: bool = False) -> None:
+        cfg = Config(config.to_dict()) if isinstance(config, Config) else read_config(config)
+        cfg.merge_from_dict(options or {})
+        self._take_selection(cfg)
+        self.cfg, self.place, self.metric, self.parts = cfg, place, metric, parts
+        self.model = load_model(cfg, checkpoint, unsafe)
+        if torch.cuda.is_available():
+            self.model.cuda()
+        self.meta = plain_meta(read_checkpoint(checkpoint, unsafe))
+        self.collate = pseudo_collate
+        self._choose_images(data, validating)
+        self.remember()
+
+    def _take_selection(self, cfg: Config) -> None:
+        hooks = cfg.get('custom_hooks') or []
+        for hook in hooks:
+            if hook['type'].rpartition('.')[2] == 'DenoiseRepHook':
+                self.target, self.layers = target_of(hook), hook.get('layers', 'auto')
+        cfg.custom_hooks = [h for h in hooks if h['type'].rpartition('.')[2] != 'DenoiseRepHook']
+        backbone = cfg.get('model', {}).get('backbone')
+        if backbone is not None and backbone['type'].rpartition('.')[2] == 'DenoiseRepBackbone':
+            self.layers = backbone.get('layers', 'auto')
+            cfg.model.backbone = backbone['backbone']
+
+    def _choose_images(self, data: DataOptions, validating: bool) -> None:
+        cfg = self.cfg
+        init_default_scope(cfg.get('default_scope', 'mmengine'))
+        loader = cfg.get('test_dataloader') or {}
+        if 'dataset' not in loader:
+            raise ValueError('The config has no test_dataloader, whose pipeline images are read by.')
+        self.batch_size = data.batch_size or loader.get('batch_size', 1)
+        self.workers = loader.get('num_workers', 0) if data.workers is None else data.workers
+        pipeline = _with_annotations(_pipeline_of(loader.dataset))
+        self.held_out = validating and _same_images(cfg.get('val_dataloader'), loader)
+        train = None
+        if data.folder is None or self.held_out:
+            train = self._build(cfg.train_dataloader.dataset, pipeline)
+        passing, held = choose(len(train or ()), data, self.held_out)
+        if data.folder is not None:
+            self.images = Unlabelled(data.folder, pipeline)
+            passing, _ = choose(len(self.images), data, False)
+        else:
+            self.images = train
+            self.classes = len(train.metainfo.get('classes') or ())
+        self.order = passing
+        self.val: Dataset | None = None
+        if self.held_out:
+            self.val = Subset(train, held)
+        elif validating:
+            dataset = self._build(cfg.val_dataloader.dataset,
+                                  _with_annotations(_pipeline_of(cfg.val_dataloader.dataset)))
+            count = min(len(dataset), data.val_images or len(dataset))
+            drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(data.seed))
+            self.val = Subset(dataset, sorted(drawn[:count].tolist()))
+        if validating and not 2 <= self.parts <= len(self.val):
+            raise ValueError(f'{self.parts} parts cannot be made of {len(self.val)} validation images: '
+                             f'take 2 parts at least, and no more than images.')
+
+    def _build(self, dataset: dict, pipeline: list) -> Dataset:
+        """A data set of the config, read by a pipeline for testing."""
+        dataset = copy.deepcopy(dataset)
+        for inner in _innermost(dataset):
+            inner['pipeline'] = pipeline
+        built = DATASETS.build(dataset)
+        if hasattr(built, 'full_init'):
+            built.full_init()
+        return built
+
+    @property
+    def split(self) -> str:
+        if self.val is None:
+            return 'none'
+        source = 'train images kept out of the pass' if self.held_out else "the config's validation set"
+        return f'{len(self.val)} images ({source}) in {self.parts} parts'
+
+    # Running the model
+
+    def count(self, batch: dict) -> int:
+        return len(batch['inputs'])
+
+    def _inputs(self, batch: dict) -> dict:
+        return self.model.data_preprocessor(batch, False)
+
+    def forward(self, batch: dict) -> None:
+        data = self._inputs(batch)
+        named = self.layers if isinstance(self.layers, dict) else ()
+        roots = {'.'.join(filter(None, (self.target, name))).split('.')[0] for name in named or ('', )}
+        if roots == {'backbone'}:
+            self.model.backbone(data['inputs'])
+        elif roots <= {'backbone', 'neck'}:
+            self.model.extract_feat(data['inputs'])
+        else:
+            self.model(**data, mode='predict')
+
+    def embed(self, batch: dict) -> tuple[Tensor, Tensor]:
+        if not hasattr(getattr(self.model, 'head', None), 'pre_logits') or not self.classes:
+            return super().embed(batch)  # says why not
+        data = self._inputs(batch)
+        stage = 'pre_logits' if self.place == 'classifier' else 'neck'
+        features = self.model.extract_feat(data['inputs'], stage=stage)
+        features = features[-1] if isinstance(features, (tuple, list)) else features
+        if features.dim() != 2:
+            raise ValueError(f'within_class: embeddings of shape {tuple(features.shape)} are no '
+                             f'vectors; the model needs a neck that pools them.')
+        labels = [sample.gt_label for sample in data['data_samples']]
+        if any(label.numel() != 1 for label in labels):
+            raise ValueError('within_class needs one label per image; these have several.')
+        return features.float(), torch.cat(labels)
+
+    # Folding the embedding's map
+
+    def fold_embedding(self, affine: Affine) -> str:
+        if self.place == 'classifier':
+            return self._fold_classifier(affine)
+        return self._fold_features(affine)
+
+    def _fold_classifier(self, affine: Affine) -> str:
+        length = affine.weight.shape[0]
+        linears = [(name, layer) for name, layer in self.model.head.named_modules()
+                   if layer_type_of(type(layer)) is LINEAR and layer.in_features == length
+                   and 'pre_logits' not in name]
+        if len(linears) != 1 or linears[0][1].bias is None:
+            raise ValueError(f'{type(self.model.head).__name__} has {len(linears)} linear layers that '
+                             f'take embeddings of length {length} (with a bias there must be one), so '
+                             f'the map cannot be folded into it. Take place features.')
+        name, layer = linears[0]
+        weight, bias = affine.before_linear(layer.weight.detach(), layer.bias.detach())
+        layer.weight.data.copy_(weight)
+        layer.bias.data.copy_(bias)
+        return f'folded into head.{name}: no cost; features stay as they were'
+
+    def _fold_features(self, affine: Affine) -> str:
+        length, neck = affine.weight.shape[0], self.model.neck if self.model.with_neck else None
+        kind = type(neck).__name__
+        if kind == 'LinearNeck' and isinstance(neck.norm, nn.Identity) and isinstance(
+                neck.act, nn.Identity):
+            weight, bias = affine.after_linear(neck.fc.weight.detach(), neck.fc.bias.detach())
+            neck.fc.weight.data.copy_(weight)
+            neck.fc.bias.data.copy_(bias)
+            return 'folded into neck.fc: no cost'
+        if neck is not None and kind != 'GlobalAveragePooling':
+            raise ValueError(f'The neck {kind} has no place for a map of its output. Take place '
+                             f'classifier, or a GlobalAveragePooling or LinearNeck.')
+        from mmpretrain.models.necks import LinearNeck
+        dim = 0 if neck is None else self.cfg.model.neck.get('dim', 2)
+        options = dict(in_channels=length, out_channels=length, gap_dim=dim, norm_cfg=None, act_cfg=None)
+        linear = LinearNeck(**options)
+        linear.fc.weight.data.copy_(affine.weight)
+        linear.fc.bias.data.copy_(affine.offset)
+        self.swap('neck', linear)
+        self._neck = dict(type='LinearNeck', **options)
+        before = 'none' if neck is None else kind
+        return (f'a LinearNeck of {length} x {length} instead of {before}: '
+                f'{length**2 / 1e6:.2f} M more multiplications per image')
+
+    # Scores
+
+    def validate(self) -> Scores:
+        edges = torch.linspace(0, len(self.val), self.parts + 1).long().tolist()
+        cuts = list(zip(edges, edges[1:]))
+        config = _for_subsets(self.cfg.val_evaluator if not self.held_out or self.cfg.get(
+            'val_evaluator') else self.cfg.test_evaluator)
+        meta = self.val.dataset.metainfo
+        parts = [self._evaluate(Subset(self.val, range(*cut)), config, meta)
+                 for cut in tqdm(cuts, desc='validating', unit='part', leave=False)]
+        return mean_scores(self._metric(parts[0]), parts)
+
+    def test(self) -> dict[str, float]:
+        dataset = DATASETS.build(copy.deepcopy(self.cfg.test_dataloader.dataset))
+        return self._evaluate(dataset, self.cfg.test_evaluator, dataset.metainfo, 'testing')
+
+    @torch.no_grad()
+    def _evaluate(self, dataset: Dataset, config: Any, meta: dict,
+                  progress: str | None = None) -> dict[str, float]:
+        evaluator = Evaluator(copy.deepcopy(config))
+        evaluator.dataset_meta = meta
+        loader = DataLoader(dataset, self.batch_size, collate_fn=pseudo_collate,
+                            num_workers=self.workers)
+        for batch in tqdm(loader, desc=progress, unit='batch', disable=progress is None):
+            evaluator.process(data_samples=self.model.test_step(batch), data_batch=batch)
+        with quiet():
+            metrics = evaluator.evaluate(len(dataset))
+        return {name: float(value) for name, value in metrics.items()
+                if isinstance(value, (int, float)) or getattr(value, 'size', 0) == 1}
+
+    def _metric(self, metrics: dict[str, float]) -> str:
+        if self.metric is None:
+            return next((name for name in METRICS if name in metrics), next(iter(metrics)))
+        if self.metric not in metrics:
+            raise ValueError(f'The evaluator reports no {self.metric!r}: {", ".join(metrics)}.')
+        return self.metric
+
+    # Files
+
+    def checkpoint(self) -> dict[str, Any]:
+        return {'state_dict': self.model.state_dict(), 'meta': self.meta}
+
+    def write_config(self, path: Path) -> None:
+        cfg = Config(self.cfg.to_dict())
+        cfg.model.pop('neck', None)
+        cfg.model.neck = self._neck
+        path.write_text(cfg.pretty_text)  # dump would go by the name's ending
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the tables that evaluators log and print: a sweep would bury its own."""
+    logging.disable(logging.INFO)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+class Unlabelled(Dataset):
+    """Images below a folder, read by a pipeline without its annotations.
+
+    Args:
+        folder: Folder to look in, at any depth.
+        pipeline: Transforms of the config.
+    """
+
+    def __init__(self, folder: Path, pipeline: Sequence[dict]) -> None:
+        self.paths = images_below(folder)
+        self.pipeline = Compose([t for t in pipeline if 'LoadAnnotations' not in t['type']])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.pipeline({'img_path': str(self.paths[index]), 'img_id': index, 'instances': [],
+                              'seg_fields': [], 'reduce_zero_label': False})
+
+
+def _innermost(dataset: dict) -> Iterator[dict]:
+    """The data sets that read images, below any wrappers."""
+    if 'datasets' in dataset:
+        for inner in dataset['datasets']:
+            yield from _innermost(inner)
+    elif isinstance(dataset.get('dataset'), dict):
+        yield from _innermost(dataset['dataset'])
+    else:
+        yield dataset
+
+
+def _pipeline_of(dataset: dict) -> list[dict]:
+    return next(_innermost(dataset))['pipeline']
+
+
+def _with_annotations(pipeline: Sequence[dict]) -> list[dict]:
+    """A pipeline whose samples carry what CocoMetric evaluates parts of a data set by."""
+    pipeline = copy.deepcopy(list(pipeline))
+    for transform in pipeline:
+        if transform['type'] == 'PackDetInputs':
+            keys = transform.get('meta_keys', ('img_id', 'img_path', 'ori_shape', 'img_shape',
+                                               'scale_factor', 'flip', 'flip_direction'))
+            transform['meta_keys'] = (*keys, 'instances')
+    return pipeline
+
+
+def _for_subsets(evaluator: Any) -> Any:
+    """An evaluator that looks at the images it is given only: COCO's would miss all the others."""
+    if isinstance(evaluator, dict):
+        evaluator = copy.deepcopy(evaluator)
+        if evaluator.get('type') == 'CocoMetric':
+            evaluator['ann_file'] = None
+        return evaluator
+    return [_for_subsets(each) for each in evaluator]
+
+
+def _same_images(val: dict | None, test: dict) -> bool:
+    """Whether validation and test images are the same ones (or there is no validation set)."""
+    if not val:
+        return True
+    bare = [{key: value for key, value in next(_innermost(part['dataset'])).items() if key != 'pipeline'}
+            for part in (val, test)]
+    return bare[0] == bare[1]

@@ -1,0 +1,166 @@
+"""From a finished model to a denoised file: pass, choice of the strength, outputs."""
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from ..core.files import write_json
+from ..core.one_pass import TOKENS
+from . import report
+from .denoising import Denoising, denoise_
+from .host import Host
+from .passing import PassMoments, run_pass
+from .sweep import STRENGTHS, Sweep, run_sweep
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """Where moments come from and go to.
+
+    Args:
+        tokens: Feature vectors per image and layer; None for all.
+        seed: Seed of their choice.
+        share: ``(k, n)``: this machine runs share k (1..n) of the pass and only saves its moments.
+        read: Files of moments to merge instead of a pass.
+        write: File to write the moments to.
+    """
+
+    tokens: int | None = TOKENS
+    seed: int = 0
+    share: tuple[int, int] = (1, 1)
+    read: Sequence[Path] = ()
+    write: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens is not None and self.tokens < 1:
+            raise ValueError(f'tokens must be at least 1, got {self.tokens}.')
+        index, of = self.share
+        if not 1 <= index <= of:
+            raise ValueError(f'share {index}/{of} is none: give K/N with K from 1 to N.')
+        if of > 1 and (self.read or self.write is None):
+            raise ValueError('A share of the pass is good for its moments alone: name the file to write '
+                             'them to, and merge the files of all shares afterwards.')
+
+    @property
+    def partial(self) -> bool:
+        """Whether other machines run the rest of the pass."""
+        return self.share[1] > 1
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Strengths to try on validation images.
+
+    Args:
+        noises: Kinds of noise.
+        strengths: Noise levels, above 0.
+        write_anyway: Write the best one even if it gains nothing.
+    """
+
+    noises: Sequence[str]
+    strengths: Sequence[float] = STRENGTHS
+    write_anyway: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.strengths or min(self.strengths) <= 0:
+            raise ValueError('strengths must be above 0: the plain model is scored in any case.')
+        for noise in self.noises:
+            for strength in self.strengths:
+                Denoising(noise, strength)
+
+
+def outputs(out: Path, sweeping: bool) -> list[Path]:
+    """The files that a run may write beside moments."""
+    files = [out, out.with_suffix('.py'), out.with_suffix('.yml')]
+    return files + ([_beside(out, 'sweep.json'), _beside(out, 'sweep.png')] if sweeping else [])
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(f'{out.stem}_{ending}')
+
+
+def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassOptions,
+              sweep: SweepOptions | None = None, layers: Any = None) -> dict[str, Any]:
+    """Denoise a host's model in one pass and write it as plain weights.
+
+    In a process group all processes share the pass, and the first one does the rest.
+
+    Args:
+        host: Model, images and evaluator.
+        out: File to write; None for a share of the pass.
+        denoising: What to take out; with a sweep it is chosen there.
+        options: Of the pass.
+        sweep: Strengths to choose from on validation images, or None.
+        layers: Selection of layers; the host's by default.
+
+    Returns:
+        Figures of the run.
+
+    Raises:
+        ValueError, FloatingPointError: see what is called; nothing is written then.
+    """
+    if layers is not None:
+        host.layers = layers
+    noises = [denoising.noise] if sweep is None else sweep.noises
+    moments = _moments(host, options, noises)
+    if dist.is_initialized() and dist.get_rank() > 0:
+        return {}
+    if options.write is not None:
+        moments.save(options.write)
+        print(f'moments of {moments.images} images: {options.write}')
+    if options.partial or out is None:
+        return {'images': moments.images}
+    chosen, figures = denoising, {'images': moments.images}
+    if sweep is not None:
+        result = run_sweep(host, host.layers, moments, noises, sweep.strengths)
+        figures.update(split=host.split, **report.figures(result))
+        print(f'\nvalidation: {host.split}\n{report.table(result)}\n\n{result.verdict}')
+        chosen = result.best.denoising
+        figures['test'] = _test(host, moments, chosen, result)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(figures, _beside(out, 'sweep.json'))
+        report.save_picture(result, _beside(out, 'sweep.png'), out.stem)
+        print(f'figures and picture: {_beside(out, "sweep.json")}, {_beside(out, "sweep.png")}')
+        if not (result.gains or sweep.write_anyway):
+            print('No gain, no model written (--write-anyway writes the best one all the same).')
+            return figures
+    done = denoise_(host, host.layers, moments, chosen)
+    files = host.save(out)
+    figures.update(denoising=str(chosen), cost=done.cost, files=[str(file) for file in files])
+    print(f'{chosen}:\n{done}\nwrote {", ".join(map(str, files))}: plain weights for the stock '
+          f'{"config beside them" if len(files) > 1 else "config"}')
+    return figures
+
+
+def _moments(host: Host, options: PassOptions, noises: Sequence[str]) -> PassMoments:
+    if options.read:
+        moments = PassMoments.read(options.read[0])
+        for path in options.read[1:]:
+            moments.merge_(PassMoments.read(path))
+        return moments
+    selection = None if set(noises) == {'within_class'} else host.layers
+    start = time.perf_counter()
+    moments = run_pass(host, selection, 'within_class' in noises, options.tokens, options.seed,
+                       (options.share[0] - 1, options.share[1]))
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        print(f'one pass over {moments.images} images: {time.perf_counter() - start:.1f} s')
+    return moments
+
+
+def _test(host: Host, moments: PassMoments, chosen: Denoising, sweep: Sweep) -> dict[str, Any]:
+    """Plain and chosen model on the test set, which nothing before has looked at."""
+    host.restore()
+    plain = host.test()
+    denoise_(host, host.layers, moments, chosen)
+    ours = host.test()
+    host.restore()
+    print(f'\ntest set, {chosen}:')
+    for name in plain:
+        print(f'  {name:<24} plain {plain[name]:>9.4f}   denoised {ours[name]:>9.4f}   '
+              f'{ours[name] - plain[name]:>+9.4f}')
+    return {'plain': plain, 'denoised': ours}
