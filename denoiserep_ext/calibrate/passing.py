@@ -174,3 +174,10 @@ def join_processes() -> None:
         dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+
+
+def leave_processes() -> None:
+    """Leave the process group, once all are through."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()

@@ -14,7 +14,7 @@ from ..core.one_pass import TOKENS
 from . import report
 from .denoising import Denoising, denoise_
 from .host import Host
-from .passing import PassMoments, run_pass
+from .passing import PassMoments, leave_processes, run_pass
 from .sweep import STRENGTHS, Sweep, run_sweep
 
 
@@ -107,8 +107,10 @@ def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassO
     if layers is not None:
         host.layers = layers
     noises = [denoising.noise] if sweep is None else sweep.noises
+    rank = dist.get_rank() if dist.is_initialized() else 0
     moments = _moments(host, options, noises)
-    if dist.is_initialized() and dist.get_rank() > 0:
+    leave_processes()  # evaluators would wait for the others
+    if rank > 0:
         return {}
     if options.write is not None:
         moments.save(options.write)

@@ -98,7 +98,8 @@ def test_huge_and_tiny_features_neither_overflow_nor_vanish(factor):
 def test_half_precision_features_are_taken_as_they_are(dtype):
     x = (1000 * torch.randn(300, 1, 3) + 20000).to(dtype)
     moments = moments_of(x, dtype=torch.float32)
-    torch.testing.assert_close(moments.covariance, moments_of(x.double()).covariance, rtol=1e-5, atol=1.0)
+    expected = moments_of(x.double()).covariance
+    torch.testing.assert_close(moments.covariance, expected, rtol=1e-5, atol=1.0)
 
 
 def test_merging_is_adding_whatever_centre_and_scale():

@@ -20,10 +20,11 @@ import yaml  # noqa: E402
 
 with open(config) as file:
     content = yaml.safe_load(file)
-os.environ['FASTREID_DATASETS'] = content['DATASETS'].pop('ROOT')
-content.pop('SEED')
-content['MODEL'].pop('DENOISEREP')
-content['MODEL']['META_ARCHITECTURE'] = 'Baseline'
+if 'DENOISEREP' in content['MODEL']:  # a config of ours; others are taken as they are
+    os.environ['FASTREID_DATASETS'] = content['DATASETS'].pop('ROOT')
+    content.pop('SEED')
+    content['MODEL'].pop('DENOISEREP')
+    content['MODEL']['META_ARCHITECTURE'] = 'Baseline'
 
 import fastreid.data.build as build  # noqa: E402
 import torch  # noqa: E402

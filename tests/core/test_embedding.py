@@ -1,0 +1,119 @@
+"""Within-class noise of embeddings and its posterior mean."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from denoiserep_ext.core.embedding import ClassMoments, class_posterior
+
+
+def labelled(classes=5, each=40, length=6, noise=1.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    means = 3 * torch.randn(classes, length, dtype=torch.float64, generator=generator) + 10
+    labels = torch.arange(classes).repeat_interleave(each)
+    mixing = torch.randn(length, length, dtype=torch.float64, generator=generator)
+    x = means[labels] + noise * torch.randn(
+        len(labels), length, dtype=torch.float64, generator=generator) @ mixing
+    return x, labels, means
+
+
+def moments_of(x, labels, classes=None):
+    moments = ClassMoments(classes or int(labels.max()) + 1, x.shape[1])
+    moments.update(x, labels)
+    return moments
+
+
+@given(st.integers(2, 6), st.integers(2, 9), st.integers(1, 7), st.integers(0, 10**6))
+def test_between_and_within_are_the_textbooks(classes, each, length, seed):
+    x, labels, _ = labelled(classes, each, length, seed=seed)
+    between, within = moments_of(x, labels, classes + 2).between_and_within()  # two classes unseen
+    means = np.stack([x[labels == k].numpy().mean(0) for k in range(classes)])
+    around = x.numpy() - means[labels.numpy()]
+    np.testing.assert_allclose(within, around.T @ around / (len(x) - classes), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(between, np.cov(means.T, bias=True).reshape(length, length),
+                               rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize('strength', [0.01, 1.0, 30.0])
+def test_posterior_is_the_formula(strength):
+    x, labels, _ = labelled()
+    moments = moments_of(x, labels)
+    between, within = moments.between_and_within()
+    mean = x.mean(0)
+    expected = mean + (x - mean) @ torch.linalg.solve(between + strength * within, between)
+    torch.testing.assert_close(class_posterior(moments, strength)(x), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_posterior_brings_embeddings_nearer_to_the_means_of_their_classes():
+    """The least squares estimate at strength 1, on embeddings that were not measured."""
+    x, labels, means = labelled(classes=300, each=20, noise=2.0)
+    seen = torch.arange(len(x)) % 2 == 0
+    affine = class_posterior(moments_of(x[seen], labels[seen]), 1.0)
+    before = (x - means[labels])[~seen].square().mean()
+    after = (affine(x) - means[labels])[~seen].square().mean()
+    assert after < 0.7 * before
+
+
+def test_strength_zero_changes_nothing():
+    x, labels, _ = labelled()
+    assert torch.equal(class_posterior(moments_of(x, labels), 0)(x), x)
+
+
+@given(st.integers(1, 6), st.integers(1, 5))
+def test_folding_equals_the_map(length, out):
+    """Before and after a linear layer, float64 at 1e-10 and float32 at torch's default."""
+    x, labels, _ = labelled(length=length)
+    affine = class_posterior(moments_of(x, labels), 0.5)
+    for dtype, tolerance in ((torch.float64, dict(rtol=1e-10, atol=1e-10)), (torch.float32, dict())):
+        head, neck = nn.Linear(length, out).to(dtype), nn.Linear(out, length).to(dtype)
+        with torch.no_grad():
+            centred = (x - x.mean(0)).to(dtype)
+            plain = class_posterior(moments_of(x - x.mean(0), labels), 0.5)
+            weight, bias = plain.before_linear(head.weight, head.bias)
+            torch.testing.assert_close(centred @ weight.mT + bias, head(plain(centred)), **tolerance)
+            features = torch.randn(9, out, dtype=dtype)
+            weight, bias = plain.after_linear(neck.weight, neck.bias)
+            torch.testing.assert_close(features @ weight.mT + bias, plain(neck(features)), **tolerance)
+    assert affine.weight.dtype == torch.float64
+
+
+def test_parts_add_up_to_the_whole():
+    x, labels, _ = labelled()
+    whole, order = moments_of(x, labels), torch.randperm(len(x))
+    parts = [moments_of(x[i], labels[i], 5) for i in order.split(70)]
+    merged = parts[0].merge_(parts[1]).merge_(parts[2])
+    copied = ClassMoments.from_state_dict(merged.state_dict())
+    for mine, theirs in zip(copied.between_and_within(), whole.between_and_within()):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+    with pytest.raises(ValueError, match='do not fit'):
+        merged.merge_(ClassMoments(4, 6))
+
+
+def test_fewer_images_than_dimensions_and_dead_channels_are_solved():
+    x, labels, _ = labelled(classes=3, each=4, length=40)
+    x[:, 7] = 0
+    affine = class_posterior(moments_of(x, labels), 1.0)
+    assert affine.weight.isfinite().all() and affine.weight.abs().max() < 10
+    assert affine(x)[:, 7].abs().max() < 1e-6
+
+
+def test_what_cannot_be_measured_is_refused():
+    x, labels, _ = labelled()
+    one_each = ClassMoments(5, 6)
+    one_each.update(x[::40], labels[::40])
+    for moments in (one_each, moments_of(x[:40], labels[:40])):
+        with pytest.raises(ValueError, match='several images of a class'):
+            class_posterior(moments, 1.0)
+    with pytest.raises(ValueError, match='do not vary'):
+        class_posterior(moments_of(torch.ones_like(x), labels), 1.0)
+    with pytest.raises(FloatingPointError, match='non-finite'):
+        class_posterior(moments_of(x * math.inf, labels), 1.0)
+    with pytest.raises(ValueError, match='Labels 0 to 4 do not fit 3'):
+        ClassMoments(3, 6).update(x, labels)
+    for strength in (-1, math.nan, math.inf):
+        with pytest.raises(ValueError, match='strength'):
+            class_posterior(moments_of(x, labels), strength)
