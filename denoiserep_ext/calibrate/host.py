@@ -188,7 +188,8 @@ class Host(ABC):
         """Exchange a part of the model, until :meth:`restore`."""
         parent, _, child = name.rpartition('.')
         self._swapped.setdefault(name, getattr(self.model.get_submodule(parent), child))
-        self._put(name, module.to(self.device).eval())
+        module.to(self.device).eval()
+        self._put(name, module)
 
     def _put(self, name: str, module: nn.Module) -> None:
         parent, _, child = name.rpartition('.')

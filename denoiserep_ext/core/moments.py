@@ -77,8 +77,9 @@ class Moments:
         centred = ((x - self.reference.to(x)) / self.scale.to(x)).transpose(0, 1)
         self.count += len(x)
         self.total += centred.sum(1, dtype=torch.float64)
+        matrix = centred.squeeze(0)  # where there is one group: faster than a batch of one
         for (start, stop), panel in zip(_spans(x.shape[-1]), self.panels):
-            panel += centred[..., start:stop].mT @ centred[..., :stop]
+            panel += matrix[..., start:stop].mT @ matrix[..., :stop]
 
     @property
     def mean(self) -> Tensor:

@@ -76,7 +76,8 @@ def load_model(config: Config, checkpoint: str | Path, unsafe: bool = False) -> 
         raise ValueError(f'{checkpoint} is of another model ({"; ".join(parts)}): give the config that '
                          f'it was trained with.')
     model.load_state_dict(state, strict=False)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def require_toolbox(scope: str | None) -> None:

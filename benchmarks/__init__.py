@@ -1,0 +1,1 @@
+"""Time, memory and parameters of everything that costs something: python -m benchmarks"""

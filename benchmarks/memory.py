@@ -1,0 +1,57 @@
+"""Peak memory of the forward alone and of the pass, each in a process of its own."""
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+CASES = ('forward', 'pass', 'pass, solving and fusing')
+
+
+def run(name: str, batch_size: int, size: int, work_dir: Path) -> dict[str, Any]:
+    """Peaks in MB, and what the pass adds over what its moments take."""
+    peaks, moments = {}, 0.0
+    for case in CASES:
+        output = subprocess.run(
+            [sys.executable, '-m', 'benchmarks.memory', case, name, str(batch_size), str(size),
+             str(work_dir)], check=True, capture_output=True, text=True,
+            cwd=Path(__file__).parents[1]).stdout
+        figures = json.loads(output.splitlines()[-1])
+        peaks[case], moments = figures['peak'], max(moments, figures['moments'])
+    return {'model': name, 'batch size': batch_size,
+            **{f'{case} MB': peak for case, peak in peaks.items()}, 'moments MB': moments,
+            'pass adds / moments': (peaks['pass'] - peaks['forward']) / moments}
+
+
+def main(case: str, name: str, batch_size: str, size: str, work_dir: str) -> None:
+    """Run one case and print its figures."""
+    import torch
+
+    from denoiserep_ext import convert_
+    from denoiserep_ext.core.one_pass import collect_moments, solve_and_fuse_
+
+    from .models import DEVICE, backbone
+    from .one_pass import moments_held
+    model = backbone(name, int(size), Path(work_dir))
+    images = torch.randn(int(batch_size), 3, int(size), int(size), device=DEVICE)
+    numbers = 0
+    with torch.no_grad():
+        if case == 'forward':
+            for _ in range(3):
+                model(images)
+        else:
+            convert_(model)
+            numbers = moments_held(model)
+            moments = collect_moments(model, [images] * 3)
+            if 'solving' in case:
+                solve_and_fuse_(model, moments)
+    peak = (torch.cuda.max_memory_allocated() if DEVICE == 'cuda'
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(json.dumps({'peak': peak / 1e6, 'moments': numbers * 8 / 1e6}))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

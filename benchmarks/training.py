@@ -1,0 +1,53 @@
+"""Training steps in mmengine's real Runner: plain, default hook, the paper's predictors."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from denoiserep_ext import convert_
+from denoiserep_ext.compare.measure import parameter_ratio, step_times
+from denoiserep_ext.core.recipes import JOINT, enter_phase_
+from denoiserep_ext.core.running import RunningMoments
+
+from .models import DEVICE, MODELS, backbone
+from .timing import timed
+
+VARIANTS = {
+    'plain': None,
+    'default hook (joint, one pass)': dict(),
+    'paper: SGD predictors, all tokens': dict(solver='sgd'),
+    'SGD predictors, 256 tokens': dict(solver='sgd', tokens=256),
+    'SGD predictors, rank 16': dict(solver='sgd', rank=16),
+    'SGD predictors, 256 tokens, rank 16': dict(solver='sgd', tokens=256, rank=16),
+}
+INTERVAL = 100  # iterations between solvings, the hook's default
+
+
+def run(name: str, batch_size: int, size: int, variants: list[str], iterations: int, rounds: int,
+        work_dir: Path) -> list[dict[str, Any]]:
+    """Ratios of median steps to the plain one; the default hook's with its share of solvings, too."""
+    configs = {variant: MODELS[name](batch_size, size, VARIANTS[variant], work_dir)
+               for variant in dict.fromkeys(['plain', *variants])}
+    times = step_times(configs, work_dir, iterations, rounds, warmup=4)
+    solving = solving_seconds(name, size, work_dir)
+    rows = []
+    for variant, seconds in times.items():
+        with_solving = seconds + solving / INTERVAL if variant.startswith('default') else seconds
+        rows.append({
+            'model': name, 'batch size': batch_size, 'variant': variant, 'seconds': seconds,
+            'ratio': seconds / times['plain'], 'ratio with solvings': with_solving / times['plain'],
+            'numbers held': 1.0 if variant == 'plain' else parameter_ratio(configs[variant])})
+    return rows
+
+
+def solving_seconds(name: str, size: int, work_dir: Path) -> float:
+    """Median seconds of one solving from running moments."""
+    model = backbone(name, size, work_dir)
+    convert_(model)
+    running = RunningMoments(model)
+    model.train()
+    enter_phase_(model, JOINT)  # layers of frozen stages learn, too
+    model(torch.randn(2, 3, size, size, device=DEVICE))
+    return timed({'solve': lambda: running.refresh(solve=True)}, repeats=3)['solve']
