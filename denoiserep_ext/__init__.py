@@ -4,6 +4,7 @@ Importing this package needs torch alone; the adapters import their hosts when t
 """
 from .core.config import DenoiseRepConfig
 from .core.conversion import ConversionReport, convert_
+from .core.embedding import ClassMoments, class_posterior
 from .core.fusion import fuse_, fused_state_dict, held_fused, step_sizes, unconvert_
 from .core.layers import explicit_path
 from .core.one_pass import fit_one_pass_
@@ -12,7 +13,7 @@ from .core.sgd import PredictorSGD, denoise_loss
 from .version import __version__
 
 __all__ = [
-    'ConversionReport', 'DenoiseRepConfig', 'NoiseSchedule', 'PredictorSGD', '__version__',
-    'convert_', 'denoise_loss', 'explicit_path', 'fit_one_pass_', 'fuse_', 'fused_state_dict',
-    'held_fused', 'step_sizes', 'unconvert_'
+    'ClassMoments', 'ConversionReport', 'DenoiseRepConfig', 'NoiseSchedule', 'PredictorSGD',
+    '__version__', 'class_posterior', 'convert_', 'denoise_loss', 'explicit_path', 'fit_one_pass_',
+    'fuse_', 'fused_state_dict', 'held_fused', 'step_sizes', 'unconvert_'
 ]

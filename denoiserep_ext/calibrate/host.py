@@ -89,6 +89,7 @@ class Host(ABC):
     collate: Callable[[list], Any]
 
     _plain: dict[str, Tensor] | None = None
+    _digest: str | None = None
     _swapped: dict[str, nn.Module]
     _same_structure: set[str]  # swapped parts that the config builds all the same
 
@@ -174,7 +175,7 @@ class Host(ABC):
     def remember(self) -> None:
         """Note the present weights, to come back to by :meth:`restore`."""
         self._plain = {key: value.clone() for key, value in self.model.state_dict().items()}
-        self._swapped, self._same_structure = {}, set()
+        self._swapped, self._same_structure, self._digest = {}, set(), None
 
     def restore(self) -> None:
         """The model as it was loaded."""
@@ -197,11 +198,13 @@ class Host(ABC):
 
     def fingerprint(self) -> str:
         """A digest of the model's weights as they were loaded: moments belong to them."""
-        digest = hashlib.sha256()
-        for key, value in sorted(self._plain.items()):
-            digest.update(key.encode())
-            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        if self._digest is None:
+            digest = hashlib.sha256()
+            for key, value in sorted(self._plain.items()):
+                digest.update(key.encode())
+                digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            self._digest = digest.hexdigest()
+        return self._digest
 
 
 def choose(available: int, options: DataOptions, hold_out: bool) -> tuple[list[int], list[int]]:

@@ -40,12 +40,17 @@ class ResNet20(nn.Module):
             blocks = [BasicBlock(widths[stage - 1], widths[stage])]
             blocks += [BasicBlock(widths[stage], widths[stage]) for _ in range(2)]
             setattr(self, f'layer{stage}', nn.Sequential(*blocks))
+        self.embedding = nn.Identity()  # where a map of the pooled features can stand
         self.linear = nn.Linear(64, 10)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
+        """Pooled features [N, 64]."""
         x = self.bn1(self.conv1(x)).relu()
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(x.mean((2, 3)))
+        return self.embedding(x.mean((2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.embed(x))
 
 
 def load_resnet20(data: Path) -> ResNet20:
