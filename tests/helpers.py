@@ -6,6 +6,8 @@ from torch import nn
 
 from denoiserep_ext import DenoiseRepConfig, convert_
 from denoiserep_ext.core.layers import DenoiseLayer, denoise_layers
+from denoiserep_ext.core.moments import Moments
+from denoiserep_ext.core.optimum import Optimum
 
 
 def randomise_(model: nn.Module, scale: float = 1.0, seed: int = 0) -> nn.Module:
@@ -28,6 +30,20 @@ def converted(layer: nn.Module, **options) -> DenoiseLayer:
     model = nn.Sequential(layer)
     convert_(model, DenoiseRepConfig(**options))
     return model[0]
+
+
+def moments_of(x: torch.Tensor, **options) -> Moments:
+    """Moments of feature vectors [n, G, d]."""
+    moments = Moments(*x.shape[1:], **options)
+    moments.update(x)
+    return moments
+
+
+def solve_layer_(layer: DenoiseLayer, moments: Moments) -> Optimum:
+    """Set one layer's predictor to its optimum."""
+    optimum = Optimum(layer, moments)
+    layer.denoiser.set_(optimum.weight, optimum.bias)
+    return optimum
 
 
 class TinyNet(nn.Module):

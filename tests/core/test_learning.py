@@ -11,32 +11,11 @@ from torch.utils.checkpoint import checkpoint
 from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_, fuse_
 from denoiserep_ext.core.layers import denoise_layers
 from denoiserep_ext.core.learning import Learner, LearningOptions, optimizer_like
-from denoiserep_ext.core.moments import Moments
 from denoiserep_ext.core.one_pass import observing
 from denoiserep_ext.core.optimum import Optimum
 from denoiserep_ext.core.recipes import BACKBONE, DENOISE, JOINT, Recipe, enter_phase_
 from denoiserep_ext.core.running import RunningMoments
 from tests.helpers import TinyNet, converted, randomise_
-
-
-def expected_loss(layer, moments):
-    return Optimum(layer, moments).loss()
-
-
-def loss_floor(layer, moments):
-    return Optimum(layer, moments).floor()
-
-
-def solve_(layer, moments):
-    optimum = Optimum(layer, moments)
-    layer.denoiser.set_(optimum.weight, optimum.bias)
-    return optimum.weight, optimum.bias
-
-
-def moments_of(x, **options):
-    moments = Moments(*x.shape[1:], **options)
-    moments.update(x)
-    return moments
 
 
 def test_sparse_observation_starts_anew_after_a_reset():
@@ -81,7 +60,7 @@ def test_sgd_converges_to_the_one_pass_optimum(noise):
         trainer.step()
         schedule.step()
     for (name, layer), (_, solved) in zip(denoise_layers(model), denoise_layers(reference)):
-        reached = expected_loss(layer, moments[name])
+        reached = Optimum(layer, moments[name]).loss()
         assert floors[name] <= reached <= floors[name] + 0.01 * (1 - floors[name])
         gap = (layer.denoiser.weight - solved.denoiser.weight).norm() / solved.denoiser.weight.norm()
         assert gap < 0.1
@@ -99,8 +78,8 @@ def test_every_sgd_variant_learns(options):
     for _ in range(150):
         model(x)
         trainer.step()
-    floor = loss_floor(model[0], moments['0'])
-    assert expected_loss(model[0], moments['0']) < floor + 0.25 * (1 - floor)
+    floor = Optimum(model[0], moments['0']).floor()
+    assert Optimum(model[0], moments['0']).loss() < floor + 0.25 * (1 - floor)
 
 
 def test_loss_reaches_predictors_only_and_task_loss_the_rest_only():

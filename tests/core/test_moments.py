@@ -13,14 +13,9 @@ from hypothesis import strategies as st
 
 from denoiserep_ext.core import moments as module
 from denoiserep_ext.core.moments import Moments
+from tests.helpers import moments_of
 
 ROOT = Path(__file__).parents[2]
-
-
-def moments_of(x, **options):
-    moments = Moments(*x.shape[1:], **options)
-    moments.update(x)
-    return moments
 
 
 def test_moments_equal_numpy():

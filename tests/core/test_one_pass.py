@@ -17,7 +17,6 @@ from denoiserep_ext import (
 )
 from denoiserep_ext.core import optimum as module
 from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.core.moments import Moments
 from denoiserep_ext.core.one_pass import (
     collect_moments,
     count_images,
@@ -26,27 +25,7 @@ from denoiserep_ext.core.one_pass import (
     solve_and_fuse_,
 )
 from denoiserep_ext.core.optimum import Optimum
-from tests.helpers import TinyNet, converted, randomise_
-
-
-def expected_loss(layer, moments):
-    return Optimum(layer, moments).loss()
-
-
-def loss_floor(layer, moments):
-    return Optimum(layer, moments).floor()
-
-
-def solve_layer_(layer, moments):
-    optimum = Optimum(layer, moments)
-    layer.denoiser.set_(optimum.weight, optimum.bias)
-    return optimum.weight, optimum.bias
-
-
-def moments_of(x, **options):
-    moments = Moments(*x.shape[1:], **options)
-    moments.update(x)
-    return moments
+from tests.helpers import TinyNet, converted, moments_of, randomise_, solve_layer_
 
 
 @pytest.mark.parametrize('noise', ['unit', 'relative'])
@@ -57,7 +36,8 @@ def test_solution_is_the_least_squares_optimum(noise, bias):
     mixing = torch.tensor([[1., .5, 0, 0], [0, 2, 0, 0], [0, 0, .1, 0], [.3, 0, 0, 1]])
     x = (torch.randn(400_000, 4) @ mixing + 1).double()
     moments = moments_of(x[:, None])
-    weight, offset = solve_layer_(layer, moments)
+    optimum = solve_layer_(layer, moments)
+    weight, offset = optimum.weight, optimum.bias
     alpha_bar = layer.coefficients.alpha_bar
     second = moments.second_moment(bias)[0]
     power = 1.0 if noise == 'unit' else second.diagonal().mean().sqrt().item()
@@ -69,8 +49,8 @@ def test_solution_is_the_least_squares_optimum(noise, bias):
     if bias:
         torch.testing.assert_close(offset[0], regression[4], atol=2e-2, rtol=2e-2)
     error = (eps - design @ regression).square().mean() / power**2
-    assert expected_loss(layer, moments) == pytest.approx(loss_floor(layer, moments), abs=1e-6)
-    assert error.item() == pytest.approx(loss_floor(layer, moments), rel=1e-2)
+    assert Optimum(layer, moments).loss() == pytest.approx(Optimum(layer, moments).floor(), abs=1e-6)
+    assert error.item() == pytest.approx(Optimum(layer, moments).floor(), rel=1e-2)
 
 
 def test_expected_loss_of_any_predictor_equals_its_sampled_loss():
@@ -78,7 +58,7 @@ def test_expected_loss_of_any_predictor_equals_its_sampled_loss():
     x = torch.randn(300_000, 4) * torch.tensor([2., 1, .5, .1]) + 1
     layer.train()(x)
     sampled = denoise_loss(nn.Sequential(layer)).item()
-    assert expected_loss(layer, moments_of(x[:, None])) == pytest.approx(sampled, rel=5e-3)
+    assert Optimum(layer, moments_of(x[:, None])).loss() == pytest.approx(sampled, rel=5e-3)
 
 
 def test_posterior_step_is_the_posterior_mean():
