@@ -108,7 +108,9 @@ def run(args):
                        args.batch_size, args.workers)
     if args.out is None and not options.partial:
         raise ValueError('--out names the checkpoint to write; it is missing.')
-    written = outputs(args.out, args.sweep is not None) if args.out is not None else []
+    sweeping = args.sweep is not None
+    noises = args.noises or ([args.noise] if args.noise else NOISES) if sweeping else [noise]
+    written = outputs(args.out, sweeping, 'within_class' in noises) if args.out is not None else []
     for path in (*written, *([args.save_moments] if args.save_moments else [])):
         if path.exists() and not args.overwrite:
             raise FileExistsError(f'{path} exists: choose another name, or pass --overwrite.')

@@ -73,6 +73,8 @@ class FastReID(Host):
         self.collate = fast_batch_collator
         self._choose_images(data, validating)
         self.model = load_model(cfg, str(checkpoint))
+        if type(getattr(self.model, 'heads', None)) not in (EmbeddingHead, PreNeckHead):
+            self.classes = 0  # no place for within-class noise
         self.remember()
 
     def _choose_images(self, data: DataOptions, validating: bool) -> None:
@@ -132,17 +134,22 @@ class FastReID(Host):
 
     def embed(self, batch: dict) -> tuple[Tensor, Tensor]:
         if not self.classes:
-            raise ValueError('within_class needs identities: take the train set, not a folder.')
+            self._require_head()
+            return super().embed(batch)  # says why not
         return self._embed(batch).float(), batch['targets']
 
     # Folding the embedding's map
 
-    def fold_embedding(self, affine: Affine) -> str:
+    def _require_head(self) -> nn.Module:
         heads = getattr(self.model, 'heads', None)
         if type(heads) not in (EmbeddingHead, PreNeckHead):
             raise ValueError(f'within_class: {type(self.model).__name__} with '
                              f'{type(heads).__name__} has no EmbeddingHead, whose output could be '
                              f'mapped. Choose unit or relative noise.')
+        return heads
+
+    def fold_embedding(self, affine: Affine) -> str:
+        heads = self._require_head()
         conv, scale, offset = _embedding_parts(heads)
         length, inputs = len(affine.offset), heads.weight.shape[1] if conv is None else conv.shape[1]
         linear = affine.weight * scale

@@ -122,7 +122,8 @@ class Host(ABC):
             ValueError: if the host or the images have no labels, or no embedding.
         """
         raise ValueError('within_class noise is of the final embedding of a classifier or a '
-                         're-identification model; this model has none. Choose unit or relative.')
+                         're-identification model and of labelled images; there are none here. Choose '
+                         'unit or relative noise.')
 
     def fold_embedding(self, affine: Affine) -> str:
         """Put a map of the final embedding into the model, in place.

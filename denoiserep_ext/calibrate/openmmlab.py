@@ -99,7 +99,8 @@ class OpenMMLab(Host):
             passing, _ = choose(len(self.images), data, False)
         else:
             self.images = train
-            self.classes = len(train.metainfo.get('classes') or ())
+            embeds = hasattr(getattr(self.model, 'head', None), 'pre_logits')
+            self.classes = len(train.metainfo.get('classes') or ()) if embeds else 0
         self.order = passing
         self.val: Dataset | None = None
         if self.held_out:
@@ -151,7 +152,7 @@ class OpenMMLab(Host):
             self.model(**data, mode='predict')
 
     def embed(self, batch: dict) -> tuple[Tensor, Tensor]:
-        if not hasattr(getattr(self.model, 'head', None), 'pre_logits') or not self.classes:
+        if not self.classes:
             return super().embed(batch)  # says why not
         data = self._inputs(batch)
         stage = 'pre_logits' if self.place == 'classifier' else 'neck'

@@ -9,8 +9,11 @@ from typing import Any
 
 import torch.distributed as dist
 
+from ..core.conversion import convert_
 from ..core.files import write_json
+from ..core.fusion import unconvert_
 from ..core.one_pass import TOKENS
+from ..core.selection import find_part
 from . import report
 from .denoising import Denoising, denoise_
 from .host import Host
@@ -74,9 +77,16 @@ class SweepOptions:
                 Denoising(noise, strength)
 
 
-def outputs(out: Path, sweeping: bool) -> list[Path]:
-    """The files that a run may write beside moments."""
-    files = [out, out.with_suffix('.py'), out.with_suffix('.yml')]
+def outputs(out: Path, sweeping: bool, embedding: bool) -> list[Path]:
+    """The files that a run may write beside moments.
+
+    Args:
+        out: The checkpoint.
+        sweeping: Whether a strength is chosen.
+        embedding: Whether the final embedding may be denoised, which can take a config of its own.
+    """
+    files = [out]
+    files += [out.with_suffix('.py'), out.with_suffix('.yml')] if embedding else []
     return files + ([_beside(out, 'sweep.json'), _beside(out, 'sweep.png')] if sweeping else [])
 
 
@@ -85,7 +95,7 @@ def _beside(out: Path, ending: str) -> Path:
 
 
 def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassOptions,
-              sweep: SweepOptions | None = None, layers: Any = None) -> dict[str, Any]:
+              sweep: SweepOptions | None = None) -> dict[str, Any]:
     """Denoise a host's model in one pass and write it as plain weights.
 
     In a process group all processes share the pass, and the first one does the rest.
@@ -96,7 +106,6 @@ def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassO
         denoising: What to take out; with a sweep it is chosen there.
         options: Of the pass.
         sweep: Strengths to choose from on validation images, or None.
-        layers: Selection of layers; the host's by default.
 
     Returns:
         Figures of the run.
@@ -104,9 +113,11 @@ def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassO
     Raises:
         ValueError, FloatingPointError: see what is called; nothing is written then.
     """
-    if layers is not None:
-        host.layers = layers
     noises = [denoising.noise] if sweep is None else sweep.noises
+    if sweep is None and not denoising.of_embedding:
+        # A selection or steps that cannot be are found before the pass, not after it.
+        convert_(find_part(host.model, host.target), denoising.config(host.layers))
+        unconvert_(host.model)
     rank = dist.get_rank() if dist.is_initialized() else 0
     moments = _moments(host, options, noises)
     leave_processes()  # evaluators would wait for the others

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from denoiserep_ext.reid.ranking import rankings
 from tests.reid.helpers import load, reid_config
 from tests.reid.test_stock import WORKER, score_in_stock_fastreid
 
+ROOT = Path(__file__).parents[2]
 DATA = DataOptions(images=200, val_images=200)
 
 HEADS = {
@@ -176,6 +178,23 @@ def test_held_out_identities_and_their_queries():
     assert [len(part) for part in split_queries(few)] == [1, 1]
 
 
+@pytest.mark.matrix
+def test_two_processes_write_what_one_writes(tmp_path, trained):
+    config, checkpoint = trained()
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    for name, launcher in (('one', [sys.executable]), ('two', torchrun)):
+        subprocess.run([*launcher, str(ROOT / 'tools/calibrate.py'), config, checkpoint, '--out',
+                        str(tmp_path / f'{name}.pth'), '--sweep', '0.01', '--write-anyway',
+                        '--batch-size', '32', '--save-moments', str(tmp_path / f'{name}-moments.pth')],
+                       check=True, cwd=ROOT, capture_output=True,
+                       env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    one, two = (PassMoments.read(tmp_path / f'{name}-moments.pth') for name in ('one', 'two'))
+    assert one.images == two.images
+    for name, mine in one.layers.items():
+        torch.testing.assert_close(mine.covariance, two.layers[name].covariance, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(load(tmp_path / 'one.pth')['model'], load(tmp_path / 'two.pth')['model'])
+
+
 @pytest.mark.parametrize('overrides, options, words', [
     ([], dict(val_dataset='Market1501', validating=True), 'must not mix'),
     ([], dict(val_dataset='Nowhere', validating=True), "no data set 'Nowhere'"),
@@ -200,7 +219,7 @@ def test_heads_without_a_place_for_the_map_are_refused(tmp_path, trained, digits
     with pytest.raises(ValueError, match='has no EmbeddingHead'):
         calibrate(host, tmp_path / 'out.pth', Denoising('within_class', 1.0), PassOptions())
     folder = FastReID(config, checkpoint, DataOptions(images=50, folder=digits / 'query'))
-    with pytest.raises(ValueError, match='needs identities'):
+    with pytest.raises(ValueError, match='there are none here'):
         calibrate(folder, tmp_path / 'out.pth', Denoising('within_class', 1.0), PassOptions())
     assert not (tmp_path / 'out.pth').exists()
     calibrate(folder, tmp_path / 'out.pth', Denoising('relative', 0.1), PassOptions())
