@@ -217,11 +217,11 @@ def choose(available: int, options: DataOptions, hold_out: bool) -> tuple[list[i
         hold_out: Whether there are to be validation images at all.
 
     Returns:
-        Indices of the pass in a drawn order, and of validation, ascending.
+        Indices of the pass and of validation, both in drawn order: parts of them are alike.
     """
     order = torch.randperm(available, generator=torch.Generator().manual_seed(options.seed)).tolist()
     held = min(options.val_images or available, available // 2) if hold_out else 0
-    return order[held:][:options.images], sorted(order[:held])
+    return order[held:][:options.images], order[:held]
 
 
 def mean_scores(metric: str, parts: Iterable[dict[str, float]]) -> Scores:

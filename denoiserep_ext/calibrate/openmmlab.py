@@ -72,11 +72,11 @@ class OpenMMLab(Host):
     def _take_selection(self, cfg: Config) -> None:
         hooks = cfg.get('custom_hooks') or []
         for hook in hooks:
-            if hook['type'].rpartition('.')[2] == 'DenoiseRepHook':
+            if _name(hook) == 'DenoiseRepHook':
                 self.target, self.layers = target_of(hook), hook.get('layers', 'auto')
-        cfg.custom_hooks = [h for h in hooks if h['type'].rpartition('.')[2] != 'DenoiseRepHook']
+        cfg.custom_hooks = [hook for hook in hooks if _name(hook) != 'DenoiseRepHook']
         backbone = cfg.get('model', {}).get('backbone')
-        if backbone is not None and backbone['type'].rpartition('.')[2] == 'DenoiseRepBackbone':
+        if backbone is not None and _name(backbone) == 'DenoiseRepBackbone':
             self.layers = backbone.get('layers', 'auto')
             cfg.model.backbone = backbone['backbone']
 
@@ -110,13 +110,15 @@ class OpenMMLab(Host):
                                   _with_annotations(_pipeline_of(cfg.val_dataloader.dataset)))
             count = min(len(dataset), data.val_images or len(dataset))
             drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(data.seed))
-            self.val = Subset(dataset, sorted(drawn[:count].tolist()))
+            self.val = Subset(dataset, drawn[:count].tolist())
         if validating and not 2 <= self.parts <= len(self.val):
             raise ValueError(f'{self.parts} parts cannot be made of {len(self.val)} validation images: '
                              f'take 2 parts at least, and no more than images.')
 
     def _build(self, dataset: dict, pipeline: list) -> Dataset:
-        """A data set of the config, read by a pipeline for testing."""
+        """A data set of the config, each image once, read by a pipeline for testing."""
+        while isinstance(dataset.get('dataset'), dict):  # wrappers repeat images, or mix them
+            dataset = dataset['dataset']
         dataset = copy.deepcopy(dataset)
         for inner in _innermost(dataset):
             inner['pipeline'] = pipeline
@@ -217,8 +219,7 @@ class OpenMMLab(Host):
     def validate(self) -> Scores:
         edges = torch.linspace(0, len(self.val), self.parts + 1).long().tolist()
         cuts = list(zip(edges, edges[1:]))
-        config = _for_subsets(self.cfg.val_evaluator if not self.held_out or self.cfg.get(
-            'val_evaluator') else self.cfg.test_evaluator)
+        config = _for_subsets(self.cfg.get('val_evaluator') or self.cfg.test_evaluator)
         meta = self.val.dataset.metainfo
         parts = [self._evaluate(Subset(self.val, range(*cut)), config, meta)
                  for cut in tqdm(cuts, desc='validating', unit='part', leave=False)]
@@ -282,7 +283,7 @@ class Unlabelled(Dataset):
 
     def __init__(self, folder: Path, pipeline: Sequence[dict]) -> None:
         self.paths = images_below(folder)
-        self.pipeline = Compose([t for t in pipeline if 'LoadAnnotations' not in t['type']])
+        self.pipeline = Compose([t for t in pipeline if 'LoadAnnotations' not in _name(t)])
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -290,6 +291,11 @@ class Unlabelled(Dataset):
     def __getitem__(self, index: int) -> dict:
         return self.pipeline({'img_path': str(self.paths[index]), 'img_id': index, 'instances': [],
                               'seg_fields': [], 'reduce_zero_label': False})
+
+
+def _name(node: dict) -> str:
+    """What a node of a config builds, without its scope."""
+    return str(node.get('type')).rpartition('.')[2]
 
 
 def _innermost(dataset: dict) -> Iterator[dict]:
@@ -311,7 +317,7 @@ def _with_annotations(pipeline: Sequence[dict]) -> list[dict]:
     """A pipeline whose samples carry what CocoMetric evaluates parts of a data set by."""
     pipeline = copy.deepcopy(list(pipeline))
     for transform in pipeline:
-        if transform['type'] == 'PackDetInputs':
+        if _name(transform) == 'PackDetInputs':
             keys = transform.get('meta_keys', ('img_id', 'img_path', 'ori_shape', 'img_shape',
                                                'scale_factor', 'flip', 'flip_direction'))
             transform['meta_keys'] = (*keys, 'instances')
@@ -322,7 +328,7 @@ def _for_subsets(evaluator: Any) -> Any:
     """An evaluator that looks at the images it is given only: COCO's would miss all the others."""
     if isinstance(evaluator, dict):
         evaluator = copy.deepcopy(evaluator)
-        if evaluator.get('type') == 'CocoMetric':
+        if _name(evaluator) == 'CocoMetric':
             evaluator['ann_file'] = None
         return evaluator
     return [_for_subsets(each) for each in evaluator]
