@@ -167,7 +167,8 @@ def test_validation_is_kept_out_of_pass_and_test(tmp_path, digits, baseline):
     assert not set(host.val.indices) & set(host.order)
     assert len(host.val) == 40 and len(host.order) == len(host.images) - 40
     count = len(host.images)
-    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=cfg.train_dataloader.dataset)
+    once = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=once)
     assert len(OpenMMLab(cfg, baseline(), DATA).images) == count, 'each image once'
     cfg.val_dataloader.dataset.data_prefix = 'train'
     other = OpenMMLab(cfg, baseline(), DATA, True)
