@@ -32,8 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[8, 32],
                         help='of training steps; the pass takes the largest')
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
-    parser.add_argument('--iterations', type=int, default=3, help='timed steps per round')
-    parser.add_argument('--rounds', type=int, default=2)
+    parser.add_argument('--iterations', type=int, default=7, help='timed training steps of each variant')
     parser.add_argument('--repeats', type=int, default=7, help='timed batches of the pass')
     parser.add_argument('--variants', nargs='+', choices=list(training.VARIANTS),
                         default=list(training.VARIANTS))
@@ -65,7 +64,7 @@ def main() -> None:
     if 'training' in args.sections:
         for batch_size in args.batch_sizes:
             note('training', training.run(args.models[0], batch_size, args.size, args.variants,
-                                          args.iterations, args.rounds, args.work_dir))
+                                          args.iterations, args.work_dir))
     batch_size = max(args.batch_sizes)
     for name in args.models:
         if 'pass' in args.sections:

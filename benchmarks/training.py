@@ -25,12 +25,12 @@ VARIANTS = {
 INTERVAL = 100  # iterations between solvings, the hook's default
 
 
-def run(name: str, batch_size: int, size: int, variants: list[str], iterations: int, rounds: int,
+def run(name: str, batch_size: int, size: int, variants: list[str], iterations: int,
         work_dir: Path) -> list[dict[str, Any]]:
     """Ratios of median steps to the plain one; the default hook's with its share of solvings, too."""
     configs = {variant: MODELS[name](batch_size, size, VARIANTS[variant], work_dir)
                for variant in dict.fromkeys(['plain', *variants])}
-    times = step_times(configs, work_dir, iterations, rounds, warmup=4)
+    times = step_times(configs, work_dir, iterations, warmup=4)
     solving = solving_seconds(name, size, work_dir)
     rows = []
     for variant, seconds in times.items():

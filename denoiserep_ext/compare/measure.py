@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import copy
 import statistics
+import threading
 import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,65 +80,101 @@ def parameter_ratio(config: Config) -> float:
     return predictor_share(model)
 
 
-def step_times(configs: dict[str, Config], work_dir: Path, iterations: int = 30, rounds: int = 2,
+def step_times(configs: dict[str, Config], work_dir: Path, iterations: int = 40,
                warmup: int = 5) -> dict[str, float]:
-    """Median seconds of a real Runner's training step for each config, in turns within this process.
+    """Median seconds of a real Runner's training step for each config, in turns step by step within
+    this process: a machine that drifts or is disturbed is so for all alike.
 
     Args:
         configs: Configs by name, trained from fresh weights.
         work_dir: For the runners' logs.
-        iterations: Steps timed per round.
-        rounds: How often each config has its turn, so that a drifting machine hits all alike.
+        iterations: Steps timed of each.
         warmup: Steps before those timed.
     """
-    times: dict[str, list[float]] = {name: [] for name in configs}
-    for turn in range(rounds):
-        for name, config in configs.items():
-            cfg = copy.deepcopy(config)
-            cfg.merge_from_dict(dict(
-                work_dir=str(work_dir), load_from=None, resume=False, log_level='ERROR',
-                experiment_name=f'timing-{name}-{turn}-{time.monotonic_ns()}'))
-            for key in [k for k in cfg if k.startswith(('val_', 'test_'))]:
-                cfg.pop(key)
-            cfg.train_cfg = dict(by_epoch=False, max_iters=warmup + iterations + 1)
-            cfg.param_scheduler = None
-            cfg.default_hooks = dict(checkpoint=None, logger=None)
-            cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
-            runner = Runner.from_cfg(cfg)
-            timer = StepTimer()
-            runner.register_hook(timer.first)
-            runner.register_hook(timer.last)
-            runner.train()
-            times[name] += timer.seconds[warmup:-1]  # the last step of a run solves once more
-    return {name: statistics.median(values) for name, values in times.items()}
+    turns = Turns(configs)
+    runners = {}
+    for name, config in configs.items():
+        cfg = copy.deepcopy(config)
+        cfg.merge_from_dict(dict(
+            work_dir=str(work_dir), load_from=None, resume=False, log_level='ERROR',
+            experiment_name=f'timing-{name}-{time.monotonic_ns()}'))
+        for key in [k for k in cfg if k.startswith(('val_', 'test_'))]:
+            cfg.pop(key)
+        cfg.train_cfg = dict(by_epoch=False, max_iters=warmup + iterations + 1)
+        cfg.param_scheduler = None
+        cfg.default_hooks = dict(checkpoint=None, logger=None)
+        cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+        runners[name] = Runner.from_cfg(cfg)
+        runners[name].register_hook(_Before(turns, name))
+        runners[name].register_hook(_After(turns, name))
+    with ThreadPoolExecutor(len(runners)) as pool:
+        jobs = [pool.submit(turns.run, name, runner.train) for name, runner in runners.items()]
+    for job in jobs:
+        job.result()
+    # The last step of a run solves once more.
+    return {name: statistics.median(seconds[warmup:-1]) for name, seconds in turns.seconds.items()}
 
 
-class StepTimer:
-    """Times an iteration from before the first hook to after the last one, data loading excluded."""
+class Turns:
+    """Lets threads run one at a time, in a fixed order, and times what each does in its turns.
 
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self.first, self.last = _Before(self), _After(self)
+    Args:
+        names: Of the threads.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.seconds: dict[str, list[float]] = {name: [] for name in names}
+        self._order, self._condition = list(self.seconds), threading.Condition()
+        self._ready: set[str] = set()
+        self._start = 0.0
+
+    def run(self, name: str, job: Callable[[], Any]) -> None:
+        """Run a job, which takes its turns, to its end."""
+        try:
+            job()
+        finally:
+            with self._condition:  # the others go on without it
+                self._ready.add(name)
+                self._order.remove(name)
+                self._condition.notify_all()
+
+    def begin(self, name: str) -> None:
+        """Wait for the turn; the first one comes when all are ready."""
+        with self._condition:
+            self._ready.add(name)
+            self._condition.notify_all()
+            self._condition.wait_for(
+                lambda: len(self._ready) == len(self.seconds) and self._order[0] == name)
+            self._start = time.perf_counter()
+
+    def end(self, name: str) -> None:
+        """Note the time and pass the turn on."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        with self._condition:
+            self.seconds[name].append(time.perf_counter() - self._start)
+            self._order.append(self._order.pop(0))
+            self._condition.notify_all()
 
 
 class _Before(Hook):
     priority = 'HIGHEST'
 
-    def __init__(self, timer: StepTimer) -> None:
-        self.timer = timer
+    def __init__(self, turns: Turns, name: str) -> None:
+        self.turns, self.name = turns, name
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        self.timer.start = time.perf_counter()
+        self.turns.begin(self.name)
 
 
 class _After(Hook):
     priority = 'LOWEST'
 
-    def __init__(self, timer: StepTimer) -> None:
-        self.timer = timer
+    def __init__(self, turns: Turns, name: str) -> None:
+        self.turns, self.name = turns, name
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.timer.seconds.append(time.perf_counter() - self.timer.start)
+        self.turns.end(self.name)
 
 
 def inference(config: Config, fused: Path, repeats: int = 20) -> dict[str, Any]:
