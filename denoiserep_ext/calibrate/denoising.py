@@ -108,7 +108,8 @@ def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising
         if moments.embedding is None:
             raise ValueError('The moments hold no labelled embeddings: take them with --noise '
                              'within_class or --sweep.')
-        cost = host.fold_embedding(class_posterior(moments.embedding, denoising.strength))
+        cost = host.fold_embedding(class_posterior(
+            moments.embedding, denoising.strength, host.new_classes))
         return Denoised({}, {}, cost)
     prefix = f'{host.target}.' if host.target else ''
     report = convert_(find_part(host.model, host.target), denoising.config(layers))

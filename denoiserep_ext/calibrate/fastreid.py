@@ -52,7 +52,7 @@ class FastReID(Host):
 
     config_suffix = '.yml'
 
-    unit = 'identities'
+    unit, new_classes = 'identities', True
 
     def __init__(self, config: str | Path, checkpoint: str | Path, data: DataOptions,
                  validating: bool = False, val_dataset: str | None = None, metric: str = 'mAP',

@@ -76,6 +76,7 @@ class Host(ABC):
         order: Indices of its images in the order of the pass.
         batch_size, workers: Of the pass.
         classes: Number of classes that ``embed`` labels, 0 where there are none.
+        new_classes: Whether the model is for other classes than those of the train set.
     """
 
     model: nn.Module
@@ -86,6 +87,7 @@ class Host(ABC):
     batch_size: int
     workers: int
     classes: int = 0
+    new_classes: bool = False
     collate: Callable[[list], Any]
 
     _plain: dict[str, Tensor] | None = None

@@ -132,14 +132,34 @@ class Affine:
                 (self.weight @ bias.double() + self.offset).to(bias.dtype))
 
 
-def class_posterior(moments: ClassMoments, strength: float) -> Affine:
+def shrunk(covariance: Tensor, samples: float) -> Tensor:
+    """A covariance measured on few samples, drawn towards a multiple of the identity by the oracle
+    approximating shrinkage of Chen, Wiesel, Eldar and Hero (2010): hardly where samples are many.
+
+    Args:
+        covariance: [d, d], float64.
+        samples: How many it was measured on (degrees of freedom).
+    """
+    d = len(covariance)
+    scale, squares = covariance.trace() / d, covariance.square().sum()
+    spread = (samples + 1 - 2 / d) * (squares - d * scale**2)
+    share = ((1 - 2 / d) * squares + d**2 * scale**2) / spread if spread > 0 else torch.ones_like(scale)
+    share = share.clamp(0.0, 1.0)
+    identity = torch.eye(d, dtype=covariance.dtype, device=covariance.device)
+    return (1 - share) * covariance + share * scale * identity
+
+
+def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = False) -> Affine:
     """Posterior mean of the class mean given an embedding, ``m + C (C + lambda N)^-1 (x - m)``, with C
     the covariance of class means and N the covariance within classes.
 
     Args:
         moments: Of labelled embeddings.
-        strength: lambda, how much of N is taken for noise (>= 0); 0 is the identity. Directions in which
-            nothing varies at all (fewer images than dimensions) are left out of the result.
+        strength: lambda, how much of N is taken for noise (>= 0); 0 is the identity.
+        new_classes: Whether the map is for other classes than those measured (re-identification). These
+            are then a sample, and C is an estimate from it, shrunk as N always is (see
+            :func:`shrunk`); taken as it is, it would deny new classes all directions but as many as
+            there were classes. For the classes measured C is what it is.
 
     Raises:
         ValueError: for a strength out of range, or see :meth:`ClassMoments.between_and_within`.
@@ -152,11 +172,12 @@ def class_posterior(moments: ClassMoments, strength: float) -> Affine:
     if strength == 0:
         return Affine(identity, torch.zeros_like(mean))
     clean, noise = moments.between_and_within()
-    system = clean + strength * noise
-    # Where nothing varies the system is singular; this much of the mean variance keeps it away from 0.
-    system += 1e-9 * system.diagonal().mean() * identity
-    factor, failed = torch.linalg.cholesky_ex(system)
+    classes = int((moments.counts > 0).sum())
+    noise = shrunk(noise, moments.all.count - classes)
+    clean = shrunk(clean, classes - 1) if new_classes else clean
+    factor, failed = torch.linalg.cholesky_ex(clean + strength * noise)
     if failed:
-        raise ValueError('within_class: the embeddings do not vary, so there is nothing to denoise.')
+        raise ValueError('within_class: the embeddings do not vary within classes, so there is no noise '
+                         'to take out.')
     weight = torch.cholesky_solve(clean, factor).mT.contiguous()
     return Affine(weight, mean - weight @ mean)

@@ -97,7 +97,7 @@ def test_within_class_noise_through_every_head(tmp_path, trained, head):
     before = embeddings(host.model, host)
     figures = calibrate(host, tmp_path / 'out.pth', Denoising('within_class', 0.7),
                         PassOptions(write=tmp_path / 'moments.pth'))
-    affine = class_posterior(PassMoments.read(tmp_path / 'moments.pth').embedding, 0.7)
+    affine = class_posterior(PassMoments.read(tmp_path / 'moments.pth').embedding, 0.7, True)
     free = head == 'embedding and BNNeck'
     assert free == ('no cost' in figures['cost']) == (len(figures['files']) == 1)
     cfg = host.cfg
