@@ -41,6 +41,8 @@ def parse_args():
     what.add_argument('--place', choices=('classifier', 'features'), default='classifier',
                       help="MMPretrain, within_class: in the classifier's input, free; or in the "
                       'features that retrieval takes, too')
+    what.add_argument('--centre', action='store_true', help='within_class: leave the mean of embeddings '
+                      'out, which counts where they are compared by cosine; not in a classifier')
     images = parser.add_argument_group('images')
     images.add_argument('--images', type=int, default=1024, metavar='N',
                         help='images of the pass; 0: all')
@@ -101,7 +103,8 @@ def run(args):
     """Check the options, then calibrate."""
     noise = args.noise or 'unit'
     strength = 1.0 if noise == 'within_class' and args.strength is None else args.strength
-    denoising = Denoising(noise, strength, args.step_stride, args.steps, args.update)
+    denoising = Denoising(noise, strength, args.step_stride, args.steps, args.update,
+                          args.centre and noise == 'within_class')
     options = PassOptions(args.tokens or None, args.seed, tuple(map(int, args.share.split('/'))),
                           args.moments, args.save_moments)
     data = DataOptions(args.images or None, args.image_folder, args.val_images or None, args.seed,
@@ -119,7 +122,7 @@ def run(args):
     if args.sweep is not None:
         fitting = [kind for kind in NOISES if kind != 'within_class' or host.classes]
         noises = args.noises or ([args.noise] if args.noise else fitting)
-        sweep = SweepOptions(noises, args.sweep or STRENGTHS, args.write_anyway)
+        sweep = SweepOptions(noises, args.sweep or STRENGTHS, args.centre, args.write_anyway)
     calibrate(host, args.out, denoising, options, sweep)
 
 

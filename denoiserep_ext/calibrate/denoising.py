@@ -26,6 +26,8 @@ class Denoising:
         strength: Noise level lambda (>= 0) of the full step to the posterior mean; 0 changes nothing.
         step_stride, steps, update: For unit and relative noise instead of a strength: steps of the
             paper's schedule, see :class:`~denoiserep_ext.DenoiseRepConfig`.
+        centred: For within-class noise: leave the mean of all embeddings out, see
+            :func:`~denoiserep_ext.class_posterior`; with strength 0 that is all that happens.
 
     Raises:
         ValueError: for a setting that cannot be.
@@ -36,6 +38,7 @@ class Denoising:
     step_stride: int = 1
     steps: Sequence[int] | None = None
     update: str = 'reverse'
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if self.noise not in NOISES:
@@ -46,6 +49,8 @@ class Denoising:
                                  'unit and relative noise.')
             if self.steps is not None or self.step_stride != 1:
                 raise ValueError('within_class noise takes a strength, not steps.')
+        elif self.centred:
+            raise ValueError('centred belongs to within_class noise: it is of the final embedding.')
         self.config('auto')  # validates the rest
 
     @property
@@ -61,7 +66,7 @@ class Denoising:
 
     def __str__(self) -> str:
         if self.strength is not None:
-            return f'{self.noise}, strength {self.strength:g}'
+            return f'{self.noise}, strength {self.strength:g}{", centred" if self.centred else ""}'
         steps = 'explicit steps' if self.steps is not None else f'step stride {self.step_stride}'
         return f'{self.noise}, {self.update} step, {steps}'
 
@@ -109,7 +114,7 @@ def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising
             raise ValueError('The moments hold no labelled embeddings: take them with --noise '
                              'within_class or --sweep.')
         cost = host.fold_embedding(class_posterior(
-            moments.embedding, denoising.strength, host.new_classes))
+            moments.embedding, denoising.strength, host.new_classes, denoising.centred))
         return Denoised({}, {}, cost)
     prefix = f'{host.target}.' if host.target else ''
     report = convert_(find_part(host.model, host.target), denoising.config(layers))

@@ -76,6 +76,7 @@ class Host(ABC):
         order: Indices of its images in the order of the pass.
         batch_size, workers: Of the pass.
         classes: Number of classes that ``embed`` labels, 0 where there are none.
+        centres: Whether the mean of embeddings can be left out of them.
         new_classes: Whether the model is for other classes than those of the train set.
     """
 
@@ -87,6 +88,7 @@ class Host(ABC):
     batch_size: int
     workers: int
     classes: int = 0
+    centres: bool = True
     new_classes: bool = False
     collate: Callable[[list], Any]
 

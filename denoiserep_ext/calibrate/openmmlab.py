@@ -61,6 +61,7 @@ class OpenMMLab(Host):
         cfg.merge_from_dict(options or {})
         self._take_selection(cfg)
         self.cfg, self.place, self.metric, self.parts = cfg, place, metric, parts
+        self.centres = place == 'features'
         self.model = load_model(cfg, checkpoint, unsafe)
         if torch.cuda.is_available():
             self.model.cuda()
@@ -176,6 +177,10 @@ class OpenMMLab(Host):
         return self._fold_features(affine)
 
     def _fold_classifier(self, affine: Affine) -> str:
+        name = self._fold_before_classifier(affine)
+        return f'folded into head.{name}: no cost; features stay as they were'
+
+    def _fold_before_classifier(self, affine: Affine) -> str:
         length = affine.weight.shape[0]
         linears = [(name, layer) for name, layer in self.model.head.named_modules()
                    if layer_type_of(type(layer)) is LINEAR and layer.in_features == length
@@ -183,16 +188,20 @@ class OpenMMLab(Host):
         if len(linears) != 1 or linears[0][1].bias is None:
             raise ValueError(f'{type(self.model.head).__name__} has {len(linears)} linear layers that '
                              f'take embeddings of length {length} (with a bias there must be one), so '
-                             f'the map cannot be folded into it. Take place features.')
+                             f'no map can be folded into it. Take place features, not centred.')
         name, layer = linears[0]
         weight, bias = affine.before_linear(layer.weight.detach(), layer.bias.detach())
         layer.weight.data.copy_(weight)
         layer.bias.data.copy_(bias)
-        return f'folded into head.{name}: no cost; features stay as they were'
+        return name
 
     def _fold_features(self, affine: Affine) -> str:
         length, neck = affine.weight.shape[0], self.model.neck if self.model.with_neck else None
         kind = type(neck).__name__
+        if affine.left_out is not None and self.model.with_head:
+            # The classifier gets back what features leave out.
+            identity = torch.eye(length, dtype=torch.float64, device=affine.weight.device)
+            self._fold_before_classifier(Affine(identity, affine.left_out))
         if kind == 'LinearNeck' and isinstance(neck.norm, nn.Identity) and isinstance(
                 neck.act, nn.Identity):
             weight, bias = affine.after_linear(neck.fc.weight.detach(), neck.fc.bias.detach())

@@ -97,7 +97,7 @@ class PassMoments:
 
 def run_pass(host: Host, selection: Any, embedding: bool, tokens: int | None, seed: int,
              share: tuple[int, int] = (0, 1)) -> PassMoments:
-    """Send the images through the model once.
+    """Send the images through the model, as it was loaded, once.
 
     In a process group the processes share the pass and each gets the whole sum.
 
@@ -112,6 +112,7 @@ def run_pass(host: Host, selection: Any, embedding: bool, tokens: int | None, se
     Raises:
         ValueError: if nothing is selected, or the images are fewer than the processes.
     """
+    host.restore()
     index, of = share
     if dist.is_initialized():
         index, of = index * dist.get_world_size() + dist.get_rank(), of * dist.get_world_size()

@@ -15,6 +15,8 @@ def table(sweep: Sweep) -> str:
     lines += [f'{p.denoising.noise:<13} {p.denoising.strength:>9g} {p.scores.value:>14.4f} '
               f'{p.gain:>+9.4f}   {p.gain - p.half:+.4f} .. {p.gain + p.half:+.4f}'
               for p in sweep.points]
+    if any(p.denoising.centred for p in sweep.points):
+        lines.append('(within_class without the mean of embeddings; strength 0: nothing else)')
     costs = {p.cost for p in sweep.points if p.cost}
     return '\n'.join([*lines, *(f'within_class: {cost}' for cost in sorted(costs))])
 
@@ -22,7 +24,8 @@ def table(sweep: Sweep) -> str:
 def figures(sweep: Sweep) -> dict[str, Any]:
     """Everything of a sweep as plain data."""
     def point(p: Point) -> dict[str, Any]:
-        return {'noise': p.denoising.noise, 'strength': p.denoising.strength, 'value': p.scores.value,
+        return {'noise': p.denoising.noise, 'strength': p.denoising.strength,
+                'centred': p.denoising.centred, 'value': p.scores.value,
                 'gain': p.gain, 'half_width': p.half, 'metrics': p.scores.metrics, 'cost': p.cost}
     return {'metric': sweep.plain.metric, 'plain': sweep.plain.metrics,
             sweep.unit: len(sweep.plain.units),

@@ -109,10 +109,12 @@ class Affine:
     Attributes:
         weight: [d, d], float64.
         offset: [d], float64.
+        left_out: What the map has left out for all embeddings alike [d], float64, or None.
     """
 
     weight: Tensor
     offset: Tensor
+    left_out: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply to embeddings [n, d], in their own precision."""
@@ -149,7 +151,8 @@ def shrunk(covariance: Tensor, samples: float) -> Tensor:
     return (1 - share) * covariance + share * scale * identity
 
 
-def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = False) -> Affine:
+def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = False,
+                    centred: bool = False) -> Affine:
     """Posterior mean of the class mean given an embedding, ``m + C (C + lambda N)^-1 (x - m)``, with C
     the covariance of class means and N the covariance within classes.
 
@@ -160,6 +163,8 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
             are then a sample, and C is an estimate from it, shrunk as N always is (see
             :func:`shrunk`); taken as it is, it would deny new classes all directions but as many as
             there were classes. For the classes measured C is what it is.
+        centred: Leave the mean m out of the result. It tells no two embeddings apart, but where they
+            are compared by the angle between them (cosine) it counts.
 
     Raises:
         ValueError: for a strength out of range, or see :meth:`ClassMoments.between_and_within`.
@@ -170,7 +175,7 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
     mean = moments.all.mean[0]
     identity = torch.eye(len(mean), dtype=torch.float64, device=mean.device)
     if strength == 0:
-        return Affine(identity, torch.zeros_like(mean))
+        return _about(mean, identity, centred)
     clean, noise = moments.between_and_within()
     classes = int((moments.counts > 0).sum())
     noise = shrunk(noise, moments.all.count - classes)
@@ -180,4 +185,9 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
         raise ValueError('within_class: the embeddings do not vary within classes, so there is no noise '
                          'to take out.')
     weight = torch.cholesky_solve(clean, factor).mT.contiguous()
-    return Affine(weight, mean - weight @ mean)
+    return _about(mean, weight, centred)
+
+
+def _about(mean: Tensor, weight: Tensor, centred: bool) -> Affine:
+    offset = -(weight @ mean)
+    return Affine(weight, offset, mean) if centred else Affine(weight, mean + offset)

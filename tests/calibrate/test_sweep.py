@@ -138,6 +138,14 @@ def test_every_point_starts_from_the_model_as_loaded(tmp_path):
     assert moved(host) == 0
 
 
+def test_leaving_the_mean_out_is_scored_alone_too(tmp_path):
+    host = ToyHost()
+    figures = calibrate(host, tmp_path / 'a.pth', Denoising(), PassOptions(),
+                        SweepOptions(['relative', 'within_class'], [0.1], centred=True))
+    assert [(p['noise'], p['strength'], p['centred']) for p in figures['points']] == [
+        ('relative', 0.1, False), ('within_class', 0.0, True), ('within_class', 0.1, True)]
+
+
 def test_moments_serve_again_and_belong_to_their_model(tmp_path):
     direct = calibrate(ToyHost(), tmp_path / 'a.pth', Denoising('relative', 0.5),
                        PassOptions(write=tmp_path / 'moments.pth'))
@@ -203,6 +211,7 @@ def half_written(_data, path):
     (lambda: Denoising('within_class', 1.0, steps=(1, )), 'not steps'),
     (lambda: Denoising('unit', -1.0), 'strength'),
     (lambda: Denoising('unit', 1.0, step_stride=2), 'strength'),
+    (lambda: Denoising('unit', 1.0, centred=True), 'belongs to within_class'),
     (lambda: PassOptions(share=(3, 2)), 'K from 1 to N'),
     (lambda: PassOptions(share=(1, 2)), 'name the file'),
     (lambda: PassOptions(tokens=0), 'tokens'),

@@ -101,6 +101,15 @@ def test_posterior_brings_embeddings_nearer_to_the_means_of_their_classes():
     assert after < 0.7 * before
 
 
+def test_centred_leaves_the_mean_out_and_nothing_else():
+    x, labels, _ = labelled()
+    for strength in (0, 0.5):
+        whole, centred = (class_posterior(moments_of(x, labels), strength, centred=c) for c in (0, 1))
+        torch.testing.assert_close(centred(x) + x.mean(0), whole(x), rtol=1e-10, atol=1e-10)
+        assert whole.left_out is None
+        torch.testing.assert_close(centred.left_out, x.mean(0))
+
+
 def test_strength_zero_changes_nothing():
     x, labels, _ = labelled()
     assert torch.equal(class_posterior(moments_of(x, labels), 0)(x), x)

@@ -6,7 +6,7 @@ from denoiserep_ext.calibrate import report
 from denoiserep_ext.calibrate.denoising import NOISES, Denoising, denoise_
 from denoiserep_ext.calibrate.host import Host
 from denoiserep_ext.calibrate.passing import run_pass
-from denoiserep_ext.calibrate.sweep import run_sweep
+from denoiserep_ext.calibrate.sweep import Sweep, run_sweep
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
@@ -18,8 +18,12 @@ def measure(host: Host) -> None:
     sweep = run_sweep(host, host.layers, moments, NOISES, STRENGTHS)
     print(f'moments of {moments.images} images; validation: {host.split}\n{report.table(sweep)}')
     print(sweep.verdict)
-    chosen = [max((p for p in sweep.points if p.denoising.noise == noise),
-                  key=lambda p: (p.scores.value, -p.denoising.strength)).denoising for noise in NOISES]
+    chosen = [best(sweep, noise) for noise in NOISES]
+    if host.centres:
+        centred = run_sweep(host, host.layers, moments, ['within_class'], STRENGTHS, centred=True)
+        print(f'{report.table(centred)}\n{centred.verdict}')
+        # Leaving the mean out is no denoising: what it does alone is the control.
+        chosen += [Denoising('within_class', 0.0, centred=True), best(centred, 'within_class')]
     chosen += [Denoising(noise, step_stride=stride) for noise in ('unit', 'relative')
                for stride in (1, 4)]
     host.restore()
@@ -28,6 +32,12 @@ def measure(host: Host) -> None:
         denoise_(host, host.layers, moments, denoising)
         print(f'test, {denoising}: {_words(host.test())}', flush=True)
     host.restore()
+
+
+def best(sweep: Sweep, noise: str) -> Denoising:
+    """The denoising of a noise that scores best on validation, of equal ones the weakest."""
+    points = [point for point in sweep.points if point.denoising.noise == noise]
+    return max(points, key=lambda p: (p.scores.value, -p.denoising.strength)).denoising
 
 
 def _words(metrics: dict[str, float]) -> str:

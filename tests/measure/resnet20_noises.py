@@ -35,6 +35,7 @@ class Cifar(Host):
 
     def __init__(self, data: Path, metric: str) -> None:
         self.model, self.metric = load_resnet20(data), metric
+        self.centres = metric == 'mAP'
         x, y = load_images(data, 'train')
         self.images = TensorDataset(x, y)
         self.order, held = choose(len(x), DataOptions(images=None, val_images=2000), True)

@@ -100,6 +100,27 @@ def test_within_class_noise_in_features_comes_with_its_config(tmp_path, digits, 
     stock(written, tmp_path / 'twice.pth')
 
 
+@pytest.mark.parametrize('backbone', ['vit', 'resnet'])
+def test_centred_features_leave_the_classifier_as_it_is(tmp_path, digits, baseline, backbone):
+    """Features lose their mean, logits do not notice."""
+    cfg = classifier_config(tmp_path, digits, backbone=backbone)
+    host = OpenMMLab(cfg, baseline(backbone), DATA, place='features')
+    for name, centred in (('whole', False), ('centred', True)):
+        calibrate(host, tmp_path / f'{name}.pth', Denoising('within_class', 1.0, centred=centred),
+                  PassOptions(write=tmp_path / f'{name}-moments.pth'))
+    mean = PassMoments.read(tmp_path / 'whole-moments.pth').embedding.all.mean[0].float()
+    whole, centred = (stock(Config.fromfile(tmp_path / f'{name}.py'), tmp_path / f'{name}.pth')
+                      for name in ('whole', 'centred'))
+    _, inputs = images_of(host)
+    with torch.no_grad():
+        torch.testing.assert_close(whole(inputs), centred(inputs), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(whole.extract_feat(inputs)[-1],
+                                   centred.extract_feat(inputs)[-1] + mean, rtol=1e-4, atol=1e-4)
+    free = OpenMMLab(cfg, baseline(backbone), DATA)
+    with pytest.raises(ValueError, match='place features'):
+        calibrate(free, tmp_path / 'no.pth', Denoising('within_class', 1.0, centred=True), PassOptions())
+
+
 def test_files_score_in_mim_test_without_this_package(tmp_path, digits, baseline):
     """What the stock host scores with both files is what the tool's own evaluation said."""
     cfg = classifier_config(tmp_path / 'work', digits)
