@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
@@ -21,7 +21,15 @@ from tqdm import tqdm
 from ..core.embedding import Affine
 from ..core.files import plain_meta, read_checkpoint
 from ..core.layer_types import LINEAR, layer_type_of
-from ..datasets.folders import images_below
+from ..mm.images import (
+    Unlabelled,
+    for_subsets,
+    innermost,
+    name_of,
+    pipeline_of,
+    same_images,
+    with_annotations,
+)
 from ..mm.launch import read_config
 from ..mm.models import load_model
 from ..mm.options import target_of
@@ -49,7 +57,7 @@ class OpenMMLab(Host):
 
     Raises:
         FileNotFoundError: naming a file that is not there.
-        ValueError: if the checkpoint is of another model.
+        ValueError: if the checkpoint is of another model, or for an unknown place.
     """
 
     config_suffix, unit = '.py', 'parts'
@@ -57,6 +65,8 @@ class OpenMMLab(Host):
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, data: DataOptions,
                  validating: bool = False, place: str = 'classifier', metric: str | None = None,
                  parts: int = 10, options: dict[str, Any] | None = None, unsafe: bool = False) -> None:
+        if place not in PLACES:
+            raise ValueError(f'Unknown place {place!r}: choose {" or ".join(PLACES)}.')
         cfg = Config(config.to_dict()) if isinstance(config, Config) else read_config(config)
         cfg.merge_from_dict(options or {})
         self._take_selection(cfg)
@@ -73,11 +83,11 @@ class OpenMMLab(Host):
     def _take_selection(self, cfg: Config) -> None:
         hooks = cfg.get('custom_hooks') or []
         for hook in hooks:
-            if _name(hook) == 'DenoiseRepHook':
+            if name_of(hook) == 'DenoiseRepHook':
                 self.target, self.layers = target_of(hook), hook.get('layers', 'auto')
-        cfg.custom_hooks = [hook for hook in hooks if _name(hook) != 'DenoiseRepHook']
+        cfg.custom_hooks = [hook for hook in hooks if name_of(hook) != 'DenoiseRepHook']
         backbone = cfg.get('model', {}).get('backbone')
-        if backbone is not None and _name(backbone) == 'DenoiseRepBackbone':
+        if backbone is not None and name_of(backbone) == 'DenoiseRepBackbone':
             self.layers = backbone.get('layers', 'auto')
             cfg.model.backbone = backbone['backbone']
 
@@ -89,8 +99,8 @@ class OpenMMLab(Host):
             raise ValueError('The config has no test_dataloader, whose pipeline images are read by.')
         self.batch_size = data.batch_size or loader.get('batch_size', 1)
         self.workers = loader.get('num_workers', 0) if data.workers is None else data.workers
-        pipeline = _with_annotations(_pipeline_of(loader.dataset))
-        self.held_out = validating and _same_images(cfg.get('val_dataloader'), loader)
+        pipeline = with_annotations(pipeline_of(loader.dataset))
+        self.held_out = validating and same_images(cfg.get('val_dataloader'), loader)
         train = None
         if data.folder is None or self.held_out:
             train = self._build(cfg.train_dataloader.dataset, pipeline)
@@ -108,7 +118,7 @@ class OpenMMLab(Host):
             self.val = Subset(train, held)
         elif validating:
             dataset = self._build(cfg.val_dataloader.dataset,
-                                  _with_annotations(_pipeline_of(cfg.val_dataloader.dataset)))
+                                  with_annotations(pipeline_of(cfg.val_dataloader.dataset)))
             count = min(len(dataset), data.val_images or len(dataset))
             drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(data.seed))
             self.val = Subset(dataset, drawn[:count].tolist())
@@ -121,7 +131,7 @@ class OpenMMLab(Host):
         while isinstance(dataset.get('dataset'), dict):  # wrappers repeat images, or mix them
             dataset = dataset['dataset']
         dataset = copy.deepcopy(dataset)
-        for inner in _innermost(dataset):
+        for inner in innermost(dataset):
             inner['pipeline'] = pipeline
         built = DATASETS.build(dataset)
         if hasattr(built, 'full_init'):
@@ -228,7 +238,7 @@ class OpenMMLab(Host):
     def validate(self) -> Scores:
         edges = torch.linspace(0, len(self.val), self.parts + 1).long().tolist()
         cuts = list(zip(edges, edges[1:]))
-        config = _for_subsets(self.cfg.get('val_evaluator') or self.cfg.test_evaluator)
+        config = for_subsets(self.cfg.get('val_evaluator') or self.cfg.test_evaluator)
         meta = self.val.dataset.metainfo
         parts = [self._evaluate(Subset(self.val, range(*cut)), config, meta)
                  for cut in tqdm(cuts, desc='validating', unit='part', leave=False)]
@@ -280,73 +290,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
-
-
-class Unlabelled(Dataset):
-    """Images below a folder, read by a pipeline without its annotations.
-
-    Args:
-        folder: Folder to look in, at any depth.
-        pipeline: Transforms of the config.
-    """
-
-    def __init__(self, folder: Path, pipeline: Sequence[dict]) -> None:
-        self.paths = images_below(folder)
-        self.pipeline = Compose([t for t in pipeline if 'LoadAnnotations' not in _name(t)])
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> dict:
-        return self.pipeline({'img_path': str(self.paths[index]), 'img_id': index, 'instances': [],
-                              'seg_fields': [], 'reduce_zero_label': False})
-
-
-def _name(node: dict) -> str:
-    """What a node of a config builds, without its scope."""
-    return str(node.get('type')).rpartition('.')[2]
-
-
-def _innermost(dataset: dict) -> Iterator[dict]:
-    """The data sets that read images, below any wrappers."""
-    if 'datasets' in dataset:
-        for inner in dataset['datasets']:
-            yield from _innermost(inner)
-    elif isinstance(dataset.get('dataset'), dict):
-        yield from _innermost(dataset['dataset'])
-    else:
-        yield dataset
-
-
-def _pipeline_of(dataset: dict) -> list[dict]:
-    return next(_innermost(dataset))['pipeline']
-
-
-def _with_annotations(pipeline: Sequence[dict]) -> list[dict]:
-    """A pipeline whose samples carry what CocoMetric evaluates parts of a data set by."""
-    pipeline = copy.deepcopy(list(pipeline))
-    for transform in pipeline:
-        if _name(transform) == 'PackDetInputs':
-            keys = transform.get('meta_keys', ('img_id', 'img_path', 'ori_shape', 'img_shape',
-                                               'scale_factor', 'flip', 'flip_direction'))
-            transform['meta_keys'] = (*keys, 'instances')
-    return pipeline
-
-
-def _for_subsets(evaluator: Any) -> Any:
-    """An evaluator that looks at the images it is given only: COCO's would miss all the others."""
-    if isinstance(evaluator, dict):
-        evaluator = copy.deepcopy(evaluator)
-        if _name(evaluator) == 'CocoMetric':
-            evaluator['ann_file'] = None
-        return evaluator
-    return [_for_subsets(each) for each in evaluator]
-
-
-def _same_images(val: dict | None, test: dict) -> bool:
-    """Whether validation and test images are the same ones (or there is no validation set)."""
-    if not val:
-        return True
-    bare = [{key: value for key, value in next(_innermost(part['dataset'])).items() if key != 'pipeline'}
-            for part in (val, test)]
-    return bare[0] == bare[1]

@@ -12,12 +12,7 @@ from fastreid.modeling.meta_arch import build_model
 
 from denoiserep_ext import DenoiseRepConfig, convert_, explicit_path
 from denoiserep_ext.calibrate.denoising import Denoising
-from denoiserep_ext.calibrate.fastreid import (
-    FastReID,
-    by_identity,
-    hold_out_identities,
-    split_queries,
-)
+from denoiserep_ext.calibrate.fastreid import FastReID
 from denoiserep_ext.calibrate.host import DataOptions
 from denoiserep_ext.calibrate.passing import PassMoments
 from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate
@@ -26,6 +21,7 @@ from denoiserep_ext.core.one_pass import solve_
 from denoiserep_ext.reid import Trainer
 from denoiserep_ext.reid.config import get_cfg
 from denoiserep_ext.reid.ranking import rankings
+from denoiserep_ext.reid.validation import by_identity, hold_out_identities, split_queries
 from tests.reid.helpers import load, reid_config
 from tests.reid.test_stock import WORKER, score_in_stock_fastreid
 

@@ -1,0 +1,82 @@
+"""The images of an OpenMMLab config: its data sets as nodes of the config, and any folder."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import Compose
+from torch.utils.data import Dataset
+
+from ..datasets.folders import images_below
+
+
+class Unlabelled(Dataset):
+    """Images below a folder, read by a pipeline without its annotations.
+
+    Args:
+        folder: Folder to look in, at any depth.
+        pipeline: Transforms of the config.
+    """
+
+    def __init__(self, folder: Path, pipeline: Sequence[dict]) -> None:
+        self.paths = images_below(folder)
+        self.pipeline = Compose([t for t in pipeline if 'LoadAnnotations' not in name_of(t)])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.pipeline({'img_path': str(self.paths[index]), 'img_id': index, 'instances': [],
+                              'seg_fields': [], 'reduce_zero_label': False})
+
+
+def name_of(node: dict) -> str:
+    """What a node of a config builds, without its scope."""
+    return str(node.get('type')).rpartition('.')[2]
+
+
+def innermost(dataset: dict) -> Iterator[dict]:
+    """The data sets that read images, below any wrappers."""
+    if 'datasets' in dataset:
+        for inner in dataset['datasets']:
+            yield from innermost(inner)
+    elif isinstance(dataset.get('dataset'), dict):
+        yield from innermost(dataset['dataset'])
+    else:
+        yield dataset
+
+
+def pipeline_of(dataset: dict) -> list[dict]:
+    return next(innermost(dataset))['pipeline']
+
+
+def with_annotations(pipeline: Sequence[dict]) -> list[dict]:
+    """A pipeline whose samples carry what CocoMetric evaluates parts of a data set by."""
+    pipeline = copy.deepcopy(list(pipeline))
+    for transform in pipeline:
+        if name_of(transform) == 'PackDetInputs':
+            keys = transform.get('meta_keys', ('img_id', 'img_path', 'ori_shape', 'img_shape',
+                                               'scale_factor', 'flip', 'flip_direction'))
+            transform['meta_keys'] = (*keys, 'instances')
+    return pipeline
+
+
+def for_subsets(evaluator: Any) -> Any:
+    """An evaluator that looks at the images it is given only: COCO's would miss all the others."""
+    if isinstance(evaluator, dict):
+        evaluator = copy.deepcopy(evaluator)
+        if name_of(evaluator) == 'CocoMetric':
+            evaluator['ann_file'] = None
+        return evaluator
+    return [for_subsets(each) for each in evaluator]
+
+
+def same_images(val: dict | None, test: dict) -> bool:
+    """Whether validation and test images are the same ones (or there is no validation set)."""
+    if not val:
+        return True
+    bare = [{key: value for key, value in next(innermost(part['dataset'])).items() if key != 'pipeline'}
+            for part in (val, test)]
+    return bare[0] == bare[1]
