@@ -42,7 +42,7 @@ def parse_args():
                       help="MMPretrain, within_class: in the classifier's input, free; or in the "
                       'features that retrieval takes, too')
     what.add_argument('--centre', action='store_true', help='within_class: leave the mean of embeddings '
-                      'out, which counts where they are compared by cosine; not in a classifier')
+                      'out, which counts where they are compared by cosine; a sweep tries both')
     images = parser.add_argument_group('images')
     images.add_argument('--images', type=int, default=1024, metavar='N',
                         help='images of the pass; 0: all')
@@ -122,7 +122,7 @@ def run(args):
     if args.sweep is not None:
         fitting = [kind for kind in NOISES if kind != 'within_class' or host.classes]
         noises = args.noises or ([args.noise] if args.noise else fitting)
-        sweep = SweepOptions(noises, args.sweep or STRENGTHS, args.centre, args.write_anyway)
+        sweep = SweepOptions(noises, args.sweep or STRENGTHS, args.write_anyway)
     calibrate(host, args.out, denoising, options, sweep)
 
 

@@ -64,9 +64,14 @@ class Denoising:
                                 strength=self.strength, step_stride=self.step_stride,
                                 steps=self.steps, update=self.update)
 
+    @property
+    def kind(self) -> str:
+        """The noise, and whether the mean is left out."""
+        return f'{self.noise}, centred' if self.centred else self.noise
+
     def __str__(self) -> str:
         if self.strength is not None:
-            return f'{self.noise}, strength {self.strength:g}{", centred" if self.centred else ""}'
+            return f'{self.kind}, strength {self.strength:g}'
         steps = 'explicit steps' if self.steps is not None else f'step stride {self.step_stride}'
         return f'{self.noise}, {self.update} step, {steps}'
 

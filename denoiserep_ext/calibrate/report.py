@@ -10,13 +10,13 @@ from .sweep import Point, Sweep
 
 def table(sweep: Sweep) -> str:
     """Metric against strength for every noise."""
-    lines = [f'{"noise":<13} {"strength":>9} {sweep.plain.metric:>14} {"- plain":>9}   95 % interval',
-             f'{"none":<13} {"0":>9} {sweep.plain.value:>14.4f}']
-    lines += [f'{p.denoising.noise:<13} {p.denoising.strength:>9g} {p.scores.value:>14.4f} '
+    lines = [f'{"noise":<21} {"strength":>9} {sweep.plain.metric:>14} {"- plain":>9}   95 % interval',
+             f'{"none":<21} {"0":>9} {sweep.plain.value:>14.4f}']
+    lines += [f'{p.denoising.kind:<21} {p.denoising.strength:>9g} {p.scores.value:>14.4f} '
               f'{p.gain:>+9.4f}   {p.gain - p.half:+.4f} .. {p.gain + p.half:+.4f}'
               for p in sweep.points]
     if any(p.denoising.centred for p in sweep.points):
-        lines.append('(within_class without the mean of embeddings; strength 0: nothing else)')
+        lines.append('(centred: without the mean of embeddings; strength 0: nothing else)')
     costs = {p.cost for p in sweep.points if p.cost}
     return '\n'.join([*lines, *(f'within_class: {cost}' for cost in sorted(costs))])
 
@@ -40,12 +40,14 @@ def save_picture(sweep: Sweep, path: Path, title: str) -> None:
     from matplotlib import pyplot as plt
     figure, axes = plt.subplots(figsize=(6.5, 4.2), layout='constrained')
     axes.axhline(sweep.plain.value, color='black', linestyle='--', label='plain model')
-    for noise in dict.fromkeys(p.denoising.noise for p in sweep.points):
-        points = [p for p in sweep.points if p.denoising.noise == noise]
+    for kind in dict.fromkeys(p.denoising.kind for p in sweep.points):
+        points = [p for p in sweep.points if p.denoising.kind == kind]
         axes.errorbar([p.denoising.strength for p in points],
                       [sweep.plain.value + p.gain for p in points], [p.half for p in points],
-                      fmt='o-', capsize=3, label=noise)
-    axes.set(xscale='log', xlabel='strength (noise level)', ylabel=f'{sweep.plain.metric} on validation',
+                      fmt='o-', capsize=3, label=kind)
+    least = min(p.denoising.strength for p in sweep.points if p.denoising.strength)
+    axes.set_xscale('symlog', linthresh=least)  # strength 0 is there, too
+    axes.set( xlabel='strength (noise level)', ylabel=f'{sweep.plain.metric} on validation',
              title=title)
     axes.legend()
     with parked(path) as partial:

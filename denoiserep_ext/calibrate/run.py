@@ -62,13 +62,11 @@ class SweepOptions:
     Args:
         noises: Kinds of noise.
         strengths: Noise levels, above 0.
-        centred: See :func:`~denoiserep_ext.calibrate.sweep.run_sweep`.
         write_anyway: Write the best one even if it gains nothing.
     """
 
     noises: Sequence[str]
     strengths: Sequence[float] = STRENGTHS
-    centred: bool = False
     write_anyway: bool = False
 
     def __post_init__(self) -> None:
@@ -116,7 +114,7 @@ def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassO
         ValueError, FloatingPointError: see what is called; nothing is written then.
     """
     noises = [denoising.noise] if sweep is None else sweep.noises
-    if (denoising.centred or (sweep is not None and sweep.centred)) and not host.centres:
+    if sweep is None and denoising.centred and not host.centres:
         raise ValueError('A classifier needs its input where it was: leave the mean out of features '
                          '(place features), or not at all.')
     if sweep is None and not denoising.of_embedding:
@@ -135,7 +133,7 @@ def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassO
         return {'images': moments.images}
     chosen, figures = denoising, {'images': moments.images}
     if sweep is not None:
-        result = run_sweep(host, host.layers, moments, noises, sweep.strengths, sweep.centred)
+        result = run_sweep(host, host.layers, moments, noises, sweep.strengths)
         figures.update(split=host.split, **report.figures(result))
         print(f'\nvalidation: {host.split}\n{report.table(result)}\n\n{result.verdict}')
         chosen = result.best.denoising

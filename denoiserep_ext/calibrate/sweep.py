@@ -70,7 +70,7 @@ class Sweep:
 
 
 def run_sweep(host: Host, layers: Any, moments: PassMoments, noises: Sequence[str],
-              strengths: Sequence[float], centred: bool = False) -> Sweep:
+              strengths: Sequence[float]) -> Sweep:
     """Solve and score every noise and strength on the host's validation images.
 
     Args:
@@ -78,21 +78,17 @@ def run_sweep(host: Host, layers: Any, moments: PassMoments, noises: Sequence[st
         layers: Selection that the moments were taken of.
         moments: What one pass has seen: it serves every strength.
         noises: Kinds of noise.
-        strengths: Noise levels above 0.
-        centred: Leave the mean of embeddings out under within-class noise; what that does alone is
-            scored, too, as strength 0.
+        strengths: Noise levels above 0. Within-class noise is tried with and without the mean of
+            embeddings, where that can be left out; what leaving it out does alone is strength 0.
 
     Raises:
         ValueError, FloatingPointError: see :func:`~denoiserep_ext.calibrate.denoising.denoise_`.
     """
     host.restore()
     plain, points = host.validate(), []
-    plan = []
-    for noise in noises:
-        if centred and noise == 'within_class':
-            plan += [Denoising(noise, strength, centred=True) for strength in (0.0, *strengths)]
-        else:
-            plan += [Denoising(noise, strength) for strength in strengths]
+    plan = [Denoising(noise, strength) for noise in noises for strength in strengths]
+    if 'within_class' in noises and host.centres:
+        plan += [Denoising('within_class', strength, centred=True) for strength in (0.0, *strengths)]
     progress = tqdm(plan, desc='strengths', unit='point')
     try:
         for denoising in progress:

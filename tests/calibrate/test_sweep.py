@@ -33,7 +33,7 @@ class Vectors(Dataset):
 class ToyHost(Host):
     """A linear model on vectors; notes what it is asked for."""
 
-    config_suffix, unit, target, classes = '.txt', 'parts', '', 4
+    config_suffix, unit, target, classes, centres = '.txt', 'parts', '', 4, False
 
     def __init__(self, values=None):
         torch.manual_seed(0)
@@ -140,10 +140,12 @@ def test_every_point_starts_from_the_model_as_loaded(tmp_path):
 
 def test_leaving_the_mean_out_is_scored_alone_too(tmp_path):
     host = ToyHost()
+    host.centres = True
     figures = calibrate(host, tmp_path / 'a.pth', Denoising(), PassOptions(),
-                        SweepOptions(['relative', 'within_class'], [0.1], centred=True))
+                        SweepOptions(['relative', 'within_class'], [0.1]))
     assert [(p['noise'], p['strength'], p['centred']) for p in figures['points']] == [
-        ('relative', 0.1, False), ('within_class', 0.0, True), ('within_class', 0.1, True)]
+        ('relative', 0.1, False), ('within_class', 0.1, False),
+        ('within_class', 0.0, True), ('within_class', 0.1, True)]
 
 
 def test_moments_serve_again_and_belong_to_their_model(tmp_path):

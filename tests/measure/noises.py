@@ -18,12 +18,11 @@ def measure(host: Host) -> None:
     sweep = run_sweep(host, host.layers, moments, NOISES, STRENGTHS)
     print(f'moments of {moments.images} images; validation: {host.split}\n{report.table(sweep)}')
     print(sweep.verdict)
-    chosen = [best(sweep, noise) for noise in NOISES]
+    kinds = dict.fromkeys(point.denoising.kind for point in sweep.points)
+    chosen = [best(sweep, kind) for kind in kinds]
     if host.centres:
-        centred = run_sweep(host, host.layers, moments, ['within_class'], STRENGTHS, centred=True)
-        print(f'{report.table(centred)}\n{centred.verdict}')
         # Leaving the mean out is no denoising: what it does alone is the control.
-        chosen += [Denoising('within_class', 0.0, centred=True), best(centred, 'within_class')]
+        chosen.append(Denoising('within_class', 0.0, centred=True))
     chosen += [Denoising(noise, step_stride=stride) for noise in ('unit', 'relative')
                for stride in (1, 4)]
     host.restore()
@@ -34,9 +33,9 @@ def measure(host: Host) -> None:
     host.restore()
 
 
-def best(sweep: Sweep, noise: str) -> Denoising:
-    """The denoising of a noise that scores best on validation, of equal ones the weakest."""
-    points = [point for point in sweep.points if point.denoising.noise == noise]
+def best(sweep: Sweep, kind: str) -> Denoising:
+    """The denoising of a kind that scores best on validation, of equal ones the weakest."""
+    points = [point for point in sweep.points if point.denoising.kind == kind]
     return max(points, key=lambda p: (p.scores.value, -p.denoising.strength)).denoising
 
 

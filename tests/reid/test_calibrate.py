@@ -134,7 +134,7 @@ def test_sweep_validates_on_identities_of_their_own(tmp_path, digits, baseline):
     assert passing and not passing & {item[0] for item in items}
     figures = calibrate(host, tmp_path / 'out.pth', Denoising(), PassOptions(),
                         SweepOptions(['unit', 'within_class'], [0.01, 1.0]))
-    assert figures['metric'] == 'mAP' and len(figures['points']) == 4
+    assert figures['metric'] == 'mAP' and len(figures['points']) == 7
     assert figures['test']['plain'] == {
         name: float(value) for name, value in Trainer.test(host.cfg, host.model).items()
         if name != 'dataset'}
