@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -48,9 +47,15 @@ def main(case: str, name: str, batch_size: str, size: str, work_dir: str) -> Non
             moments = collect_moments(model, [images] * 3)
             if 'solving' in case:
                 solve_and_fuse_(model, moments)
-    peak = (torch.cuda.max_memory_allocated() if DEVICE == 'cuda'
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    peak = torch.cuda.max_memory_allocated() if DEVICE == 'cuda' else peak_resident()
     print(json.dumps({'peak': peak / 1e6, 'moments': numbers * 8 / 1e6}))
+
+
+def peak_resident() -> int:
+    """Bytes this program has had resident at most (getrusage would start from its parent)."""
+    line, = (line for line in Path('/proc/self/status').read_text().splitlines()
+             if line.startswith('VmHWM'))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == '__main__':

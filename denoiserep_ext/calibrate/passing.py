@@ -144,6 +144,10 @@ def run_pass(host: Host, selection: Any, embedding: bool, tokens: int | None, se
 def _observe_layers(host: Host, selection: Any, seed: int, loader, tokens: int | None, run,
                     share: tuple[int, int], probe: Any) -> dict[str, Moments]:
     convert_(find_part(host.model, host.target), DenoiseRepConfig(layers=selection, seed=seed))
+    for _, layer in denoise_layers(host.model):
+        # Predictors are not looked at before they are solved: one zero stands for all of each.
+        weight = layer.denoiser.weight
+        layer.denoiser.weight = weight.new_zeros(()).expand(weight.shape)
     numbers = sum(Moments.size(layer.denoiser.groups, layer.denoiser.channels)
                   for _, layer in denoise_layers(host.model))
     tqdm.write(f'moments of {sum(1 for _ in denoise_layers(host.model))} layers: '
