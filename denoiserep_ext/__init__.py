@@ -10,10 +10,11 @@ from .core.layers import explicit_path
 from .core.one_pass import fit_one_pass_
 from .core.schedule import NoiseSchedule
 from .core.sgd import PredictorSGD, denoise_loss
+from .models.vmamba import VMamba
 from .version import __version__
 
 __all__ = [
-    'ClassMoments', 'ConversionReport', 'DenoiseRepConfig', 'NoiseSchedule', 'PredictorSGD',
+    'ClassMoments', 'ConversionReport', 'DenoiseRepConfig', 'NoiseSchedule', 'PredictorSGD', 'VMamba',
     '__version__', 'class_posterior', 'convert_', 'denoise_loss', 'explicit_path', 'fit_one_pass_',
     'fuse_', 'fused_state_dict', 'held_fused', 'step_sizes', 'unconvert_'
 ]

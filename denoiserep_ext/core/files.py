@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .plain import KEY
 
@@ -63,11 +65,31 @@ def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
     except Exception as error:
         lines = str(error).splitlines()
         reason = next((line.strip() for line in lines if 'Unsupported' in line), lines[0])
+        if unsafe or 'Unsupported' not in reason and not isinstance(error, pickle.UnpicklingError):
+            raise ValueError(f'{path} is damaged or no checkpoint: {reason}') from error
         raise ValueError(f'{path} cannot be read safely: {reason} If it is a checkpoint you trust, '
                          f'allow unsafe loading.') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.')
     return checkpoint
+
+
+def misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor],
+           optional: Callable[[str], object] = lambda name: False) -> str:
+    """What keeps weights from fitting a model, ``''`` if nothing does.
+
+    Args:
+        state: The weights by name.
+        wanted: The model's own.
+        optional: Says of a name whether it may be missing or left over.
+    """
+    missing = [name for name in wanted if name not in state and not optional(name)]
+    left = [name for name in state if name not in wanted and not optional(name)]
+    shapes = [f'{name} is {list(state[name].shape)} there and {list(wanted[name].shape)} here'
+              for name in wanted if name in state and state[name].shape != wanted[name].shape]
+    groups = ('missing', missing), ('left over', left), ('of another shape', shapes)
+    return '; '.join(f'{len(group)} {what}: {", ".join(group[:3])}{" ..." if len(group) > 3 else ""}'
+                     for what, group in groups if group)
 
 
 def plain_meta(checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The mmengine adapter: a hook and a backbone builder for every OpenMMLab toolbox, a metric."""
+"""The mmengine adapter: a hook and a backbone builder for every OpenMMLab toolbox, VMamba, a metric."""
 try:
     import mmengine  # noqa: F401
 except ImportError as error:
@@ -9,5 +9,6 @@ from . import layer_types  # noqa: F401  (tells the core about mmcv's wrappers)
 from .backbone import DenoiseRepBackbone
 from .boundary_iou import BIoUMetric
 from .hook import DenoiseRepHook
+from .vmamba import VMamba
 
-__all__ = ['BIoUMetric', 'DenoiseRepBackbone', 'DenoiseRepHook']
+__all__ = ['BIoUMetric', 'DenoiseRepBackbone', 'DenoiseRepHook', 'VMamba']

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from ..core.files import read_checkpoint
+from ..core.files import misfit, read_checkpoint
 from .stacks import repair_package_names
 
 # Buffers that models compute themselves; releases differ in which of them they save.
@@ -64,17 +64,10 @@ def load_model(config: Config, checkpoint: str | Path, unsafe: bool = False) -> 
     config = Config(config.to_dict())
     config.model.pop('pretrained', None)
     model = build_model(config)
-    own = model.state_dict()
-    shapes = [f'{key} is {list(state[key].shape)} there and {list(own[key].shape)} here' for key in own
-              if key in state and own[key].shape != state[key].shape]
-    missing = [key for key in own if key not in state and not _COMPUTED.search(key)]
-    left = [key for key in state if key not in own and not _COMPUTED.search(key)]
-    if shapes or missing or left:
-        parts = [f'{len(group)} {what}: {", ".join(group[:3])}{" ..." if len(group) > 3 else ""}'
-                 for group, what in ((missing, 'missing'), (left, 'left over'),
-                                     (shapes, 'of another shape')) if group]
-        raise ValueError(f'{checkpoint} is of another model ({"; ".join(parts)}): give the config that '
-                         f'it was trained with.')
+    reason = misfit(state, model.state_dict(), _COMPUTED.search)
+    if reason:
+        raise ValueError(f'{checkpoint} is of another model ({reason}): give the config that it was '
+                         f'trained with.')
     model.load_state_dict(state, strict=False)
     model.eval()
     return model

@@ -10,7 +10,7 @@ import torch
 from fastreid.utils.checkpoint import Checkpointer
 from torch import nn
 
-from ..core.files import read_checkpoint, write_whole
+from ..core.files import misfit, read_checkpoint, write_whole
 from ..core.layers import denoise_layers
 from ..core.plain import KEY, pack, unpack
 
@@ -110,18 +110,13 @@ def require_same_model(model: nn.Module, state: dict[str, torch.Tensor]) -> None
     Raises:
         ValueError: naming the first tensors that are missing, left over or of another shape.
     """
-    own = {key: value for key, value in model.state_dict().items() if '.denoiser.' not in key}
-    missing = [key for key in own if key not in state and not _CLASSIFIER.fullmatch(key)
-               and not key.endswith('num_batches_tracked')]
-    shapes = [f'{key} is {list(state[key].shape)} there and {list(own[key].shape)} here'
-              for key in own if key in state and state[key].shape != own[key].shape
-              and not _CLASSIFIER.fullmatch(key)]
-    left = [key for key in state if key not in own and '.denoiser.' not in key
-            and not key.startswith('pixel_')]
-    if missing or shapes or left:
-        parts = [f'{len(group)} {what}: {", ".join(group[:3])}{" ..." if len(group) > 3 else ""}'
-                 for group, what in ((missing, 'missing'), (left, 'left over'),
-                                     (shapes, 'of another shape')) if group]
+    def aside(key: str) -> bool:
+        return ('.denoiser.' in key or key.startswith('pixel_') or key.endswith('num_batches_tracked')
+                or bool(_CLASSIFIER.fullmatch(key)))
+
+    saved = {key: value for key, value in state.items() if not _CLASSIFIER.fullmatch(key)}
+    reason = misfit(saved, model.state_dict(), aside)
+    if reason:
         raise ValueError(
-            f'The checkpoint is of another model ({"; ".join(parts)}): give the config of the model '
+            f'The checkpoint is of another model ({reason}): give the config of the model '
             f'that it was trained with (MODEL.BACKBONE, MODEL.HEADS, INPUT.SIZE_TRAIN).')

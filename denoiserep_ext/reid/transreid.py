@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.files import misfit
+
 ARCHITECTURES = {  # the published sizes
     'small': {'embed_dim': 384, 'depth': 12, 'num_heads': 6},
     'base': {'embed_dim': 768, 'depth': 12, 'num_heads': 12},
@@ -90,16 +92,11 @@ def convert_state(checkpoint: Mapping[str, Any], wanted: Mapping[str, Tensor],
         before = state['pos_embed'].shape[1] - 1
         state['pos_embed'] = resize_positions(state['pos_embed'], grid)
         resized = f', position embeddings resized from {before} to {grid[0]}x{grid[1]} patches'
-    missing = sorted(set(wanted) - set(state))
-    extra = sorted(set(state) - set(wanted))
-    shapes = [f'{name} is {list(state[name].shape)}, the model has {list(wanted[name].shape)}'
-              for name in wanted if name in state and state[name].shape != wanted[name].shape]
-    if missing or extra or shapes:
+    reason = misfit(state, wanted)
+    if reason:
         stem = ' The file has a convolutional stem: DEPTH must end in _ics.' if any(
-            name.startswith('patch_embed.conv') for name in extra) else ''
-        parts = [f'{what}: {", ".join(names[:4])}{" ..." if len(names) > 4 else ""}' for what, names in
-                 (('missing', missing), ('left over', extra), ('shapes', shapes)) if names]
-        raise ValueError(f'The checkpoint does not fit the model ({"; ".join(parts)}).{stem}')
+            name.startswith('patch_embed.conv') for name in set(state) - set(wanted)) else ''
+        raise ValueError(f'The checkpoint does not fit the model ({reason}).{stem}')
     return Conversion(state, tuple(left), resized)
 
 

@@ -81,7 +81,7 @@ def test_config_takes_the_published_file(tmp_path):
     (lambda s: s.pop('blocks.3.mlp.fc1.weight'), 'missing: blocks.3.mlp.fc1.weight'),
     (lambda s: s.update({'blocks.12.norm1.weight': torch.ones(384)}), 'left over: blocks.12.norm1'),
     (lambda s: s.update({'norm.weight': torch.ones(768)}),
-     r'norm.weight is \[768\], the model has \[384\]'),
+     r'norm.weight is \[768\] there and \[384\] here'),
     (lambda s: s.pop('cls_token'), 'no TransReID-SSL backbone'),
     (lambda s: s.update({'patch_embed.conv.0.weight': torch.ones(1)}), 'DEPTH must end in _ics'),
 ])

@@ -1,0 +1,1 @@
+"""Backbones that the toolboxes lack. They need torch alone."""
