@@ -9,15 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch.distributed as dist
 from mmengine.config import DictAction
 
 from denoiserep_ext.calibrate.denoising import NOISES, Denoising
 from denoiserep_ext.calibrate.host import DataOptions
-from denoiserep_ext.calibrate.passing import join_processes
 from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate, outputs
 from denoiserep_ext.calibrate.sweep import STRENGTHS
 from denoiserep_ext.core.one_pass import TOKENS
+from denoiserep_ext.processes import join_processes, leave_processes
 
 
 def parse_args():
@@ -136,8 +135,7 @@ def main():
     except KeyboardInterrupt:
         sys.exit('calibrate: interrupted; no checkpoint was written.')
     finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        leave_processes(together=False)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 """The one pass over the images: what it collects, how it is shared, saved and merged."""
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,18 +170,3 @@ class _EmbeddingCollector:
             self.moments = ClassMoments(self.host.classes, features.shape[1], features.device)
         if batch is not self.probe:
             self.moments.update(features, labels)
-
-
-def join_processes() -> None:
-    """Join the process group that ``torchrun`` has started this process for, if any."""
-    if 'RANK' in os.environ and int(os.environ.get('WORLD_SIZE', '1')) > 1:
-        dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
-
-
-def leave_processes() -> None:
-    """Leave the process group, once all are through."""
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()

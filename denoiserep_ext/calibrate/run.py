@@ -14,10 +14,11 @@ from ..core.files import write_json
 from ..core.fusion import unconvert_
 from ..core.one_pass import TOKENS
 from ..core.selection import find_part
+from ..processes import leave_processes
 from . import report
 from .denoising import Denoising, denoise_
 from .host import Host
-from .passing import PassMoments, leave_processes, run_pass
+from .passing import PassMoments, run_pass
 from .sweep import STRENGTHS, Sweep, run_sweep
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,10 +63,11 @@ def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
                 checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         lines = str(error).splitlines()
-        reason = next((line.strip() for line in lines if 'Unsupported' in line), lines[0])
-        if unsafe or 'Unsupported' not in reason and not isinstance(error, pickle.UnpicklingError):
-            raise ValueError(f'{path} is damaged or no checkpoint: {reason}') from error
-        raise ValueError(f'{path} cannot be read safely: {reason} If it is a checkpoint you trust, '
+        refused = next((line.strip() for line in lines if 'Unsupported' in line), None)
+        if unsafe or refused is None:
+            reason = ' '.join([type(error).__name__, *lines[:1]])
+            raise ValueError(f'{path} is damaged or no checkpoint ({reason}).') from error
+        raise ValueError(f'{path} cannot be read safely: {refused} If it is a checkpoint you trust, '
                          f'allow unsafe loading.') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.')

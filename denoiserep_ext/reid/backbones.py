@@ -1,4 +1,4 @@
-"""Backbones that FastReID lacks: TransReID-SSL's ViT-S and ViT-B, and Swin-T."""
+"""Backbones that FastReID lacks: TransReID-SSL's ViT-S and ViT-B, Swin-T and VMamba."""
 from __future__ import annotations
 
 import logging
@@ -10,6 +10,7 @@ from fastreid.modeling.backbones.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ..core.files import read_checkpoint
+from ..models.vmamba import VMamba
 from .transreid import ARCHITECTURES, convert_state
 
 logger = logging.getLogger('fastreid.denoiserep')
@@ -169,3 +170,30 @@ def build_swin_backbone(cfg: CfgNode) -> nn.Module:
             state = Swin_T_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
         model.load_state_dict(state, strict=True)
     return Swin(model)
+
+
+class VMambaMap(VMamba):
+    """VMamba as one feature map for FastReID's heads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [B, C, H / 32, W / 32] of images [B, 3, H, W]."""
+        return super().forward(x)[-1]
+
+
+@BACKBONE_REGISTRY.register()
+def build_vmamba_backbone(cfg: CfgNode) -> nn.Module:
+    """VMamba; ``MODEL.BACKBONE.DEPTH`` is ``tiny``, ``small``, ``base`` or another released variant.
+
+    ``PRETRAIN_PATH`` takes an official checkpoint, a file or URL; every tensor of it is accounted for.
+
+    Raises:
+        ValueError: for another ``DEPTH``, or a checkpoint that does not fit.
+    """
+    node = cfg.MODEL.BACKBONE
+    model = VMambaMap(str(node.DEPTH), drop_path_rate=node.DROP_PATH_RATIO)
+    if node.PRETRAIN:
+        if not node.PRETRAIN_PATH:
+            raise ValueError('MODEL.BACKBONE.PRETRAIN needs MODEL.BACKBONE.PRETRAIN_PATH, an official '
+                             'checkpoint of VMamba (see README), or set PRETRAIN False.')
+        logger.info('%s: %s', node.PRETRAIN_PATH, model.load_pretrained(node.PRETRAIN_PATH))
+    return model

@@ -10,6 +10,8 @@ import torch.multiprocessing as mp
 from fastreid.engine import launch as fastreid_launch
 from fastreid.utils import comm
 
+from ..processes import leave_processes
+
 
 def launch(main: Callable[..., Any], processes: int, machines: int = 1, rank: int = 0,
            url: str | None = None, args: tuple = ()) -> None:
@@ -43,4 +45,4 @@ def _worker(local: int, main: Callable[..., Any], processes: int, machines: int,
     try:
         main(*args)
     finally:
-        dist.destroy_process_group()
+        leave_processes(together=False)

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 
 from denoiserep_ext.mm.cpu import adapt_to_cpu_
+from denoiserep_ext.processes import leave_processes
 from tests.mm.ddp_worker import state
 from tests.mm.dense import dense_config, middle_and_last
 from tests.mm.helpers import train
@@ -29,7 +30,7 @@ def main(out: str, scenes: str, detector: str, segmentor: str) -> None:
         torch.save(state(runner), out / f'{kind}-rank{dist.get_rank()}.pt')
         run(kind, out / kind / 'resumed', scenes, resume=True,
             load_from=str(out / kind / 'whole' / middle_and_last(kind)[0]))
-    dist.destroy_process_group()
+    leave_processes()
 
 
 if __name__ == '__main__':

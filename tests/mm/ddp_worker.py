@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 
 from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.processes import leave_processes
 from tests.mm.helpers import classifier_config, train
 
 RECIPES = {
@@ -43,7 +44,7 @@ def main(out: str, digits: str, vit: str, resnet: str) -> None:
         torch.save(state(runner), out / f'{name}-rank{dist.get_rank()}.pt')
         train(config(out, digits, name, 'resumed', resume=True,
                      load_from=str(out / name / 'whole/epoch_2.pth')))
-    dist.destroy_process_group()
+    leave_processes()
 
 
 def state(runner) -> dict:

@@ -11,7 +11,9 @@ from denoiserep_ext.mm.models import build_model
 from tests.mm.miniature import COUNT
 
 # ImageNet models that take minutes per iteration: the full one is built, its little sister trained.
-LIGHTER = {'large': ('tiny', 768), 'base': ('deit-tiny', 192), 'b': ('deit-tiny', 192)}
+LIGHTER = {('SwinTransformer', 'large'): ('tiny', 768),
+           ('VisionTransformer', 'base'): ('deit-tiny', 192),
+           ('VisionTransformer', 'b'): ('deit-tiny', 192)}
 SIZE = 64
 KEEP = dict(max_keep_ckpts=1, save_optimizer=False)  # disks are small
 
@@ -43,14 +45,17 @@ def shrink_(cfg: Config, recipe: str | None) -> None:
                                               **KEEP)
     else:
         cfg.train_dataloader.batch_size = COUNT if alternate else COUNT // 2
-        cfg.train_cfg.update(max_epochs=2 if alternate else 1, val_interval=1)
+        epochs = 2 if alternate else 1
+        cfg.train_cfg.update(max_epochs=epochs, val_interval=1)
+        if isinstance(cfg.param_scheduler, list):  # what comes after the warm-up never begins
+            cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get('begin', 0) < epochs]
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, **KEEP)
     adapt_to_cpu_(cfg)
 
 
 def _shrink_classifier(cfg: Config) -> None:
-    full = cfg.model.backbone.get('arch')
-    if isinstance(full, str) and full in LIGHTER:
+    full = cfg.model.backbone.type, str(cfg.model.backbone.get('arch'))
+    if full in LIGHTER:
         _assert_converts(cfg)
         cfg.model.backbone.arch, cfg.model.head.in_channels = LIGHTER[full]
         cfg.model.head.pop('hidden_dim', None)

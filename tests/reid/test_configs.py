@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2] / 'configs/fastreid'
 CONFIGS = sorted(p.relative_to(ROOT) for p in ROOT.glob('[!_]*/*.yml') if p.parent.name != 'digits')
 FOLDERS = ('market1501', 'dukemtmc', 'msmt17', 'cuhk03-labelled', 'cuhk03-detected', 'vehicleid')
 RECIPES = ('alternate', 'joint', 'frozen')
-DEFAULT = {('market1501', model, 'joint') for model in ('bot_r50', 'osnet_x1', 'vit_s', 'swin_t')} | {
+ARCHITECTURES = ('bot_r50', 'osnet_x1', 'vit_s', 'swin_t', 'vmamba_t')
+DEFAULT = {('market1501', model, 'joint') for model in ARCHITECTURES} | {
     (folder, 'osnet_x1', 'joint') for folder in FOLDERS} | {
     ('market1501', 'vit_s', 'alternate'), ('market1501', 'osnet_x1', 'frozen'),
     ('market1501', 'osnet_x1', None)}

@@ -1,0 +1,14 @@
+# Baseline: VMamba-T[s1l8], published with 82.6 % on ImageNet. Swin's schedule and augmentation, as in
+# the paper (section 5.1), with stochastic depth 0.2 and an average of the weights.
+_base_ = 'mmpretrain::swin_transformer/swin-tiny_16xb64_in1k.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True, type='denoiserep_ext.VMamba', arch='tiny', drop_path_rate=0.2))
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        _delete_=True,
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys={'A_logs': dict(decay_mult=0.0), '.Ds': dict(decay_mult=0.0)}))
+custom_hooks = [dict(type='EMAHook', momentum=1e-4, priority='ABOVE_NORMAL')]

@@ -1,0 +1,8 @@
+# Label-free: the backbone stands still, one epoch of images gives the moments the predictors are
+# solved from. There is nothing to average.
+_base_ = './vmamba-tiny_denoiserep-joint_16xb64_in1k.py'
+
+custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='frozen')]
+
+param_scheduler = []
+train_cfg = dict(max_epochs=1)

@@ -1,0 +1,35 @@
+"""Joining and leaving a group of processes."""
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+from torch import distributed as dist
+
+# Seconds. Gloo's threads free the tensors of the last collectives, for which they need Python's lock;
+# destroy_process_group holds that lock while it waits for these very threads, and a rank would hang
+# there now and then (seen on torch 2.5.1). While a rank sleeps the lock is free.
+_SETTLE = 0.2
+
+
+def join_processes() -> None:
+    """Join the process group that ``torchrun`` has started this process for, if any."""
+    if 'RANK' in os.environ and int(os.environ.get('WORLD_SIZE', '1')) > 1:
+        dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+
+
+def leave_processes(together: bool = True) -> None:
+    """Leave the process group, if there is one.
+
+    Args:
+        together: Wait for all ranks first; not after an error, which others may not have met.
+    """
+    if not dist.is_initialized():
+        return
+    if together:
+        dist.barrier()
+    time.sleep(_SETTLE)
+    dist.destroy_process_group()
