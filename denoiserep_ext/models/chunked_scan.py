@@ -86,7 +86,7 @@ class _Part:
         self.A = _per_direction(A.mT, block)
         self.decay = (self.delta.unsqueeze(-2) * self.A).exp_()
         # Over a whole chunk [b, k, chunks, N, D].
-        self.total = (self.delta.sum(3).unsqueeze(-2) * self.A.squeeze(3)).exp_()
+        self.total = (self.delta.sum(3).unsqueeze(-2) * self.A.squeeze(1)).exp_()
 
     def inflow(self) -> Tensor:
         """``delta u B``, what each step adds to the states."""

@@ -26,7 +26,7 @@ def kernel_for(u: Tensor, states: int, name: str | None = None) -> str | None:
     Raises:
         RuntimeError: if the one insisted on cannot be used, and why.
     """
-    fits = u.is_cuda and u.dtype in _TYPES and states <= _MAX_STATES
+    fits = _fits(u, states)
     if name is None:
         return next((k for k in KERNELS if fits and _module(k) is not None), None)
     if _module(name) is None:
@@ -38,6 +38,10 @@ def kernel_for(u: Tensor, states: int, name: str | None = None) -> str | None:
                            f'up to {_MAX_STATES} states, got {u.dtype} on {u.device} with {states}. '
                            f'Leave the choice open with None.')
     return name
+
+
+def _fits(u: Tensor, states: int) -> bool:
+    return u.is_cuda and u.dtype in _TYPES and states <= _MAX_STATES
 
 
 @cache

@@ -9,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from denoiserep_ext import explicit_path, fuse_
+from denoiserep_ext.models.vss_block import Linear2d
 from tests.helpers import converted, randomise_
 
 PADDING_MODES = ('zeros', 'reflect', 'replicate', 'circular')
@@ -19,6 +20,14 @@ def linears(draw):
     layer = nn.Linear(draw(st.integers(1, 12)), draw(st.integers(1, 12)), bias=draw(st.booleans()))
     lead = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
     return layer, (*lead, layer.in_features)
+
+
+@st.composite
+def linear2ds(draw):
+    """Linear layers on the channels of feature maps, which are not the last dimension."""
+    layer = Linear2d(draw(st.integers(1, 12)), draw(st.integers(1, 12)), bias=draw(st.booleans()))
+    batch = draw(st.sampled_from([(), (1, ), (3, )]))
+    return layer, (*batch, layer.in_features, draw(st.integers(1, 5)), draw(st.integers(1, 5)))
 
 
 @st.composite
@@ -40,7 +49,7 @@ def convs(draw):
 
 @st.composite
 def cases(draw):
-    layer, shape = draw(st.one_of(linears(), convs()))
+    layer, shape = draw(st.one_of(linears(), linear2ds(), convs()))
     options = {'steps': (draw(st.integers(1, 1000)), ),
                'update': draw(st.sampled_from(['reverse', 'posterior']))}
     if draw(st.booleans()):
