@@ -28,6 +28,7 @@ _RENAMED = tuple((re.compile(pattern), name) for pattern, name in (
 ))
 _OUTNORM = re.compile(r'outnorm\d+\.(weight|bias)')
 _OTHERS = re.compile(r'classifier\.(norm|head)\.(weight|bias)|' + _OUTNORM.pattern)
+_URL = ('http://', 'https://')
 _BLOCK = re.compile(r'layers\.(\d+)\.blocks\.(\d+)\.op\.in_proj\.weight')
 
 
@@ -76,7 +77,7 @@ def read_official(source: str | Path, unsafe: bool = False) -> dict[str, Tensor]
 
 
 def _downloaded(source: str) -> str:
-    if not source.startswith(('http://', 'https://')):
+    if not source.startswith(_URL):
         return source
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     path = folder / source.rpartition('/')[2]
