@@ -2,6 +2,7 @@
 this run; figures of two machines or runs cannot be compared in seconds. Nothing is downloaded.
 
     python -m benchmarks                      everything, ViT-S/16 and ResNet-50 at 224 px
+    python -m benchmarks --sections scan                     VMamba's selective scan
     python -m benchmarks --sections training --models mask-rcnn-r50 --batch-sizes 2 --size 256
 """
 from __future__ import annotations
@@ -14,10 +15,10 @@ import torch
 
 from denoiserep_ext.core.files import write_json
 
-from . import inference, memory, one_pass, report, training
+from . import inference, memory, one_pass, report, scan, training
 from .models import CLASSIFIERS, DEVICE, MODELS
 
-SECTIONS = ('training', 'pass', 'after the pass', 'inference', 'memory')
+SECTIONS = ('training', 'pass', 'after the pass', 'inference', 'memory', 'scan')
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,10 +77,13 @@ def main() -> None:
                            for n in args.models])
     if 'memory' in args.sections:
         note('memory', [memory.run(n, batch_size, args.size, args.work_dir) for n in args.models])
+    if 'scan' in args.sections:
+        note('scan by length', scan.growth(min(args.batch_sizes), args.repeats))
+        note('scan', scan.run(min(args.batch_sizes), args.repeats))
     out = args.out or args.work_dir / 'results.json'
     write_json({'machine': machine(), 'size': args.size, **results}, out)
-    report.save_picture(results, out.with_suffix('.png'))
-    print(f'\nfigures: {out}; picture: {out.with_suffix(".png")}')
+    drawn = report.save_picture(results, out.with_suffix('.png'))
+    print(f'\nfigures: {out}' + f'; picture: {out.with_suffix(".png")}' * drawn)
 
 
 if __name__ == '__main__':

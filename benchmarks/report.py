@@ -24,13 +24,15 @@ def _cell(value: Any) -> str:
     return ' / '.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def save_picture(results: dict[str, Rows], path: Path) -> None:
-    """Ratios of steps and of passes to their plain ones."""
+def save_picture(results: dict[str, Rows], path: Path) -> bool:
+    """Ratios of steps and of passes to their plain ones; whether there were any to draw."""
+    sections = [name for name in ('training', 'pass') if results.get(name)]
+    if not sections:
+        return False
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
-    sections = [name for name in ('training', 'pass') if results.get(name)]
-    figure, axes = plt.subplots(1, max(1, len(sections)), figsize=(7 * max(1, len(sections)), 4.5),
+    figure, axes = plt.subplots(1, len(sections), figsize=(7 * len(sections), 4.5),
                                 layout='constrained', squeeze=False)
     for section, ax in zip(sections, axes[0]):
         rows = results[section]
@@ -43,3 +45,4 @@ def save_picture(results: dict[str, Rows], path: Path) -> None:
     with parked(path) as partial:
         figure.savefig(partial, dpi=110, format=path.suffix[1:])
     plt.close(figure)
+    return True

@@ -4,6 +4,7 @@
 # it stopped.
 #   bash tools/quickstart.sh                   a small ViT and a small ResNet in MMPretrain, three seeds;
 #                                              about ten minutes on 2 cores after the installation
+#   bash tools/quickstart.sh --vmamba          a small VMamba in MMPretrain, three seeds; about ten minutes
 #   bash tools/quickstart.sh --detection       Mask R-CNN on scenes of digits in MMDetection, two seeds;
 #                                              about half an hour
 #   bash tools/quickstart.sh --segmentation    FCN on the same scenes in MMSegmentation, two seeds; about
@@ -16,7 +17,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 task=classification
 case ${1:-} in
-  --detection | --segmentation | --retrieval) task=${1#--}; shift ;;
+  --vmamba | --detection | --segmentation | --retrieval) task=${1#--}; shift ;;
 esac
 bash tools/install.sh
 source .venv/bin/activate
@@ -40,6 +41,11 @@ case $task in
     options=(--work-dir work_dirs/quickstart "${options[@]}")
     compare mmpretrain/digits accuracy/top1 "0 1 2" vit-tiny_@1xb64_digits.py \
       resnet18-w16_@1xb64_digits.py
+    ;;
+  vmamba)
+    python -m denoiserep_ext digits data/digits
+    options=(--work-dir work_dirs/quickstart_vmamba "${options[@]}")
+    compare mmpretrain/digits accuracy/top1 "0 1 2" vmamba-d48_@1xb64_digits.py
     ;;
   detection)
     python -m denoiserep_ext scenes data/scenes --seed 0

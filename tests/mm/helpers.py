@@ -19,7 +19,8 @@ def classifier_config(work_dir: Path, digits: Path, *, backbone: str = 'vit', ep
     Args:
         work_dir: Where the run writes.
         digits: Folder written by ``write_image_folder``.
-        backbone: ``'vit'`` (with dropout) or ``'resnet'`` (with BatchNorm).
+        backbone: ``'vit'`` (with dropout), ``'resnet'`` (with BatchNorm) or ``'vmamba'`` (both absent,
+            with stochastic depth).
         epochs: Epochs of 4 iterations of 64 images.
         hook: Options of the hook, None for no hook.
         **overrides: Top-level keys.
@@ -29,6 +30,10 @@ def classifier_config(work_dir: Path, digits: Path, *, backbone: str = 'vit', ep
                      arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)),
                 None, dict(type='VisionTransformerClsHead', num_classes=10, in_channels=16)),
         'resnet': (dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
+                   dict(type='GlobalAveragePooling'),
+                   dict(type='LinearClsHead', num_classes=10, in_channels=32)),
+        'vmamba': (dict(type='denoiserep_ext.VMamba', arch=dict(dims=16, depths=(1, 1)),
+                        out_indices=(-1, ), drop_path_rate=0.1),
                    dict(type='GlobalAveragePooling'),
                    dict(type='LinearClsHead', num_classes=10, in_channels=32)),
     }

@@ -160,3 +160,26 @@ def test_config_file_is_enough(tmp_path, digits):
                     '    FEAT_DIM: 512\n  HEADS:\n    NUM_CLASSES: 3\n')
     model = Trainer.build_model(read_config(file))
     assert len(list(denoise_layers(model))) == 19  # 16 in blocks, 3 shortcuts
+
+
+def test_vmamba_takes_official_weights(tmp_path):
+    from denoiserep_ext import VMamba
+    from denoiserep_ext.models.vmamba_checkpoints import official_names
+    from denoiserep_ext.reid import get_cfg
+    from denoiserep_ext.reid.backbones import build_vmamba_backbone
+    cfg = get_cfg()
+    cfg.merge_from_list(['MODEL.BACKBONE.NAME', 'build_vmamba_backbone', 'MODEL.BACKBONE.DEPTH', 'tiny',
+                         'MODEL.BACKBONE.PRETRAIN', True])
+    with pytest.raises(ValueError, match='needs MODEL.BACKBONE.PRETRAIN_PATH'):
+        build_vmamba_backbone(cfg)
+    state = official_names(VMamba('tiny').state_dict())
+    norm = {f'classifier.norm.{kind}': state.pop(f'outnorm3.{kind}') + 1 for kind in ('weight', 'bias')}
+    torch.save({'model': {**state, **norm, 'classifier.head.weight': torch.ones(5, 768)}},
+               tmp_path / 'official.pth')
+    cfg.MODEL.BACKBONE.PRETRAIN_PATH = str(tmp_path / 'official.pth')
+    backbone = build_vmamba_backbone(cfg)
+    assert torch.equal(backbone.outnorm3.weight, norm['classifier.norm.weight'])
+    assert backbone(torch.randn(2, 3, 64, 32)).shape == (2, 768, 2, 1)
+    cfg.MODEL.BACKBONE.DEPTH = 'small'
+    with pytest.raises(ValueError, match="official.pth: the weights do not fit.*arch='tiny'"):
+        build_vmamba_backbone(cfg)
