@@ -160,3 +160,12 @@ def test_cross_merge_is_the_transpose_of_cross_scan():
     y = torch.randn(2, 4, 28, 3, dtype=torch.float64)
     assert_close((cross_scan(x) * y).sum(), (x * cross_merge(y, 4, 7)).sum(), **TIGHT)
     assert_close(cross_merge(cross_scan(x), 4, 7), 4 * x)
+
+
+def test_what_the_benchmark_times_is_the_same_function():
+    from benchmarks import scan
+    values = inputs(2, 4, 12, 3, 2)
+    for variant in scan.VARIANTS.values():
+        assert_close(variant(*values), stepwise_scan(*values), **TIGHT)
+    assert len(scan.training('chunked', 1, 16)()) == 7
+    assert scan.forward('loop, unbound', 1, 16)().shape == (1, 4, 16, 96)

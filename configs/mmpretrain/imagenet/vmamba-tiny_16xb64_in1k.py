@@ -1,5 +1,5 @@
-# Baseline: VMamba-T[s1l8], published with 82.6 % on ImageNet. Swin's schedule and augmentation, as in
-# the paper (section 5.1), with stochastic depth 0.2 and an average of the weights.
+# Baseline: VMamba-T[s1l8], published with 82.6 % on ImageNet. Its authors took over Swin's schedule and
+# augmentation, with stochastic depth 0.2 and an average of the weights.
 _base_ = 'mmpretrain::swin_transformer/swin-tiny_16xb64_in1k.py'
 
 model = dict(
