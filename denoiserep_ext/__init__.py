@@ -10,7 +10,6 @@ from .core.layers import explicit_path
 from .core.one_pass import fit_one_pass_
 from .core.schedule import NoiseSchedule
 from .core.sgd import PredictorSGD, denoise_loss
-from .models.vmamba import VMamba
 from .version import __version__
 
 __all__ = [
@@ -18,3 +17,11 @@ __all__ = [
     '__version__', 'class_posterior', 'convert_', 'denoise_loss', 'explicit_path', 'fit_one_pass_',
     'fuse_', 'fused_state_dict', 'held_fused', 'step_sizes', 'unconvert_'
 ]
+
+
+def __getattr__(name: str):
+    """VMamba when it is asked for: torch.compile's machinery, which it imports, takes seconds."""
+    if name == 'VMamba':
+        from .models.vmamba import VMamba
+        return VMamba
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

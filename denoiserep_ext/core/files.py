@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,11 +64,11 @@ def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
                 checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         lines = str(error).splitlines()
-        refused = next((line.strip() for line in lines if 'Unsupported' in line), None)
-        if unsafe or refused is None:
+        if unsafe or not isinstance(error, pickle.UnpicklingError):
             reason = ' '.join([type(error).__name__, *lines[:1]])
             raise ValueError(f'{path} is damaged or no checkpoint ({reason}).') from error
-        raise ValueError(f'{path} cannot be read safely: {refused} If it is a checkpoint you trust, '
+        reason = next((line.strip() for line in lines if 'Unsupported' in line), lines[0])
+        raise ValueError(f'{path} cannot be read safely: {reason} If it is a checkpoint you trust, '
                          f'allow unsafe loading.') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.')
