@@ -122,7 +122,7 @@ class VMamba(nn.Module):
         except ValueError as error:
             where = f'{prefix[:-1]} (VMamba)' if prefix else 'VMamba'
             raise ValueError(f'{where}: {error}') from error
-        if converted.fresh:
+        if converted.fresh or converted.left:
             logger.warning('%s', converted)
         for key in own:
             del state_dict[key]
