@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from denoiserep_ext.core.files import write_json
+from denoiserep_ext.core.files.writing import write_json
 
 from . import inference, memory, one_pass, report, scan, training
 from .models import CLASSIFIERS, DEVICE, MODELS

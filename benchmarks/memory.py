@@ -30,7 +30,7 @@ def main(case: str, name: str, batch_size: str, size: str, work_dir: str) -> Non
     import torch
 
     from denoiserep_ext import convert_
-    from denoiserep_ext.core.one_pass import collect_moments, solve_and_fuse_
+    from denoiserep_ext.core.fit.one_pass import collect_moments, solve_and_fuse_
 
     from .models import DEVICE, backbone
     from .one_pass import moments_held

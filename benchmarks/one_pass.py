@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from denoiserep_ext import convert_
-from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.core.moments import Moments
-from denoiserep_ext.core.observers import CurrentBatch
-from denoiserep_ext.core.one_pass import TOKENS, collect_moments, observing, solve_and_fuse_
+from denoiserep_ext.core.fit.moments import Moments
+from denoiserep_ext.core.fit.observers import CurrentBatch
+from denoiserep_ext.core.fit.one_pass import TOKENS, collect_moments, observing, solve_and_fuse_
+from denoiserep_ext.core.layer.layers import denoise_layers
 
 from .models import DEVICE, backbone
 from .timing import timed

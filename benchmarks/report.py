@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from denoiserep_ext.core.files import parked
+from denoiserep_ext.core.files.writing import parked
 
 Rows = list[dict[str, Any]]
 

@@ -8,8 +8,8 @@ import torch
 
 from denoiserep_ext import convert_
 from denoiserep_ext.compare.measure import parameter_ratio, step_times
-from denoiserep_ext.core.recipes import JOINT, enter_phase_
-from denoiserep_ext.core.running import RunningMoments
+from denoiserep_ext.core.fit.recipes import JOINT, enter_phase_
+from denoiserep_ext.core.fit.running import RunningMoments
 
 from .models import DEVICE, MODELS, backbone
 from .timing import timed

@@ -2,14 +2,14 @@
 
 Importing this package needs torch alone; the adapters import their hosts when they are used.
 """
-from .core.config import DenoiseRepConfig
-from .core.conversion import ConversionReport, convert_
-from .core.embedding import ClassMoments, class_posterior
-from .core.fusion import fuse_, fused_state_dict, held_fused, step_sizes, unconvert_
-from .core.layers import explicit_path
-from .core.one_pass import fit_one_pass_
-from .core.schedule import NoiseSchedule
-from .core.sgd import PredictorSGD, denoise_loss
+from .core.fit.embedding import ClassMoments, class_posterior
+from .core.fit.one_pass import fit_one_pass_
+from .core.fit.sgd import PredictorSGD, denoise_loss
+from .core.layer.config import DenoiseRepConfig
+from .core.layer.conversion import ConversionReport, convert_
+from .core.layer.fusion import fuse_, fused_state_dict, held_fused, step_sizes, unconvert_
+from .core.layer.layers import explicit_path
+from .core.layer.schedule import NoiseSchedule
 from .version import __version__
 
 __all__ = [

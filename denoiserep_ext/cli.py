@@ -5,9 +5,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from .core.config import DenoiseRepConfig
-from .core.conversion import convert_
-from .core.selection import find_part
+from .core.layer.config import DenoiseRepConfig
+from .core.layer.conversion import convert_
+from .core.layer.selection import find_part
 from .version import __version__
 
 SCENES = {'seed': 'seed of the drawing', 'size': 'side of the images in pixels',

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from denoiserep_ext import DenoiseRepConfig, convert_
-from denoiserep_ext.core.layers import DenoiseLayer, denoise_layers
-from denoiserep_ext.core.moments import Moments
-from denoiserep_ext.core.optimum import Optimum
+from denoiserep_ext.core.fit.moments import Moments
+from denoiserep_ext.core.fit.optimum import Optimum
+from denoiserep_ext.core.layer.layers import DenoiseLayer, denoise_layers
 
 
 def randomise_(model: nn.Module, scale: float = 1.0, seed: int = 0) -> nn.Module:

@@ -95,6 +95,6 @@ def test_wheel_carries_what_mim_looks_for(tmp_path):
     wheel, = tmp_path.glob('denoiserep_ext-*.whl')
     names = zipfile.ZipFile(wheel).namelist()
     assert {'denoiserep_ext/.mim/tools/train.py', 'denoiserep_ext/.mim/tools/test.py',
-            'denoiserep_ext/.mim/model-index.yml', 'denoiserep_ext/core/layers.py',
+            'denoiserep_ext/.mim/model-index.yml', 'denoiserep_ext/core/layer/layers.py',
             'denoiserep_ext/.mim/configs/mmpretrain/_base_/digits.py'} <= set(names)
     assert not [name for name in names if name.startswith('tests/') or '__pycache__' in name]

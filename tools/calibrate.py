@@ -15,8 +15,8 @@ from denoiserep_ext.calibrate.denoising import NOISES, Denoising
 from denoiserep_ext.calibrate.host import DataOptions
 from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate, outputs
 from denoiserep_ext.calibrate.sweep import STRENGTHS
-from denoiserep_ext.core.one_pass import TOKENS
-from denoiserep_ext.processes import join_processes, leave_processes
+from denoiserep_ext.core.fit.one_pass import TOKENS
+from denoiserep_ext.core.processes import join_processes, leave_processes
 
 
 def parse_args():

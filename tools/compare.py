@@ -14,7 +14,7 @@ from mmengine.config import DictAction
 
 from denoiserep_ext.compare import report
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
-from denoiserep_ext.core.files import write_json
+from denoiserep_ext.core.files.writing import write_json
 
 
 def parse_args():

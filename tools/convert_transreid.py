@@ -10,7 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from denoiserep_ext.core.files import read_checkpoint, write_whole
+from denoiserep_ext.core.files.reading import read_checkpoint
+from denoiserep_ext.core.files.writing import write_whole
 from denoiserep_ext.reid.backbones import transreid_vit
 from denoiserep_ext.reid.transreid import ARCHITECTURES, backbone_state, convert_neck, convert_state
 

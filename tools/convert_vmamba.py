@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from denoiserep_ext.core.files import write_whole
+from denoiserep_ext.core.files.writing import write_whole
 from denoiserep_ext.models.vmamba_checkpoints import read_official
 from denoiserep_ext.models.vmamba_classifier import convert_classifier
 

@@ -6,7 +6,7 @@ Every checkpoint a run writes is fused already; this leaves out the optimiser an
 import argparse
 import sys
 
-from denoiserep_ext.core.files import export_plain
+from denoiserep_ext.core.files.export import export_plain
 
 
 def main():

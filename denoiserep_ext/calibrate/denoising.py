@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.config import DenoiseRepConfig
-from ..core.conversion import convert_
-from ..core.embedding import class_posterior
-from ..core.one_pass import solve_and_fuse_
-from ..core.selection import find_part
+from ..core.fit.embedding import class_posterior
+from ..core.fit.one_pass import solve_and_fuse_
+from ..core.layer.config import DenoiseRepConfig
+from ..core.layer.conversion import convert_
+from ..core.layer.selection import find_part
 from .host import Host
 from .passing import PassMoments
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..core.embedding import Affine
+from ..core.fit.embedding import Affine
 from ..datasets.folders import images_below
 from ..reid.config import settings_of
 from ..reid.datasets import check_data, check_test_items, read_dataset

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..core.embedding import Affine
-from ..core.files import parked, write_whole
-from ..core.fusion import unconvert_
+from ..core.files.writing import parked, write_whole
+from ..core.fit.embedding import Affine
+from ..core.layer.fusion import unconvert_
 
 
 @dataclass(frozen=True)

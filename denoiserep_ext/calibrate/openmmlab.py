@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from ..core.embedding import Affine
-from ..core.files import plain_meta, read_checkpoint
-from ..core.layer_types import LINEAR, layer_type_of
+from ..core.files.export import plain_meta
+from ..core.files.reading import read_checkpoint
+from ..core.fit.embedding import Affine
+from ..core.layer.layer_types import LINEAR, layer_type_of
 from ..mm.images import (
     Unlabelled,
     for_subsets,

@@ -9,15 +9,17 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from ..core.config import DenoiseRepConfig
-from ..core.conversion import convert_
-from ..core.embedding import ClassMoments
-from ..core.files import read_checkpoint, write_whole
-from ..core.fusion import unconvert_
-from ..core.layers import denoise_layers
-from ..core.moments import Moments
-from ..core.one_pass import collect_moments
-from ..core.selection import find_part
+from ..core.files.reading import read_checkpoint
+from ..core.files.writing import write_whole
+from ..core.fit.embedding import ClassMoments
+from ..core.fit.moments import Moments
+from ..core.fit.one_pass import collect_moments
+from ..core.layer.config import DenoiseRepConfig
+from ..core.layer.conversion import convert_
+from ..core.layer.fusion import unconvert_
+from ..core.layer.layers import denoise_layers
+from ..core.layer.selection import find_part
+from ..core.processes import process_share, several_processes
 from .host import Host
 
 KIND = 'denoiserep_ext moments'
@@ -113,8 +115,8 @@ def run_pass(host: Host, selection: Any, embedding: bool, tokens: int | None, se
     """
     host.restore()
     index, of = share
-    if dist.is_initialized():
-        index, of = index * dist.get_world_size() + dist.get_rank(), of * dist.get_world_size()
+    rank, processes = process_share()
+    index, of = index * processes + rank, of * processes
     batches = host.batches()
     own = batches[index::of]
     if len(batches) < of:
@@ -134,7 +136,7 @@ def run_pass(host: Host, selection: Any, embedding: bool, tokens: int | None, se
     for name in layers:
         layers[name] = layers[name].reduced()
     seen = torch.tensor(sum(map(len, own)))
-    if dist.is_initialized():
+    if several_processes():
         dist.all_reduce(seen)
     return PassMoments(layers, collector.moments.reduced() if embedding else None, int(seen),
                        host.fingerprint())

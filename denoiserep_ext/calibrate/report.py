@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..core.files import parked
+from ..core.files.writing import parked
 from .sweep import Point, Sweep
 
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
-from ..core.conversion import convert_
-from ..core.files import write_json
-from ..core.fusion import unconvert_
-from ..core.one_pass import TOKENS
-from ..core.selection import find_part
-from ..processes import leave_processes
+from ..core.files.writing import write_json
+from ..core.fit.one_pass import TOKENS
+from ..core.layer.conversion import convert_
+from ..core.layer.fusion import unconvert_
+from ..core.layer.selection import find_part
+from ..core.processes import leave_processes, process_share
 from . import report
 from .denoising import Denoising, denoise_
 from .host import Host
@@ -122,7 +120,7 @@ def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassO
         # A selection or steps that cannot be are found before the pass, not after it.
         convert_(find_part(host.model, host.target), denoising.config(host.layers))
         unconvert_(host.model)
-    rank = dist.get_rank() if dist.is_initialized() else 0
+    rank, _ = process_share()
     moments = _moments(host, options, noises)
     leave_processes()  # evaluators would wait for the others
     if rank > 0:
@@ -164,7 +162,7 @@ def _moments(host: Host, options: PassOptions, noises: Sequence[str]) -> PassMom
     start = time.perf_counter()
     moments = run_pass(host, selection, 'within_class' in noises, options.tokens, options.seed,
                        (options.share[0] - 1, options.share[1]))
-    if not dist.is_initialized() or dist.get_rank() == 0:
+    if process_share()[0] == 0:
         print(f'one pass over {moments.images} images: {time.perf_counter() - start:.1f} s')
     return moments
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..core.layers import denoise_layers
+from ..core.layer.layers import denoise_layers
 
 
 def predictor_share(model: nn.Module) -> float:

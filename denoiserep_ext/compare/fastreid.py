@@ -18,11 +18,11 @@ from fastreid.engine.train_loop import TrainerBase
 from fastreid.utils.logger import setup_logger
 from torch import nn
 
-from ..core.conversion import convert_
-from ..core.files import read_checkpoint
-from ..core.layers import explicit_path
-from ..core.plain import KEY, unpack
-from ..core.selection import find_part
+from ..core.files.plain import KEY, unpack
+from ..core.files.reading import read_checkpoint
+from ..core.layer.conversion import convert_
+from ..core.layer.layers import explicit_path
+from ..core.layer.selection import find_part
 from ..reid.checkpoint import num_classes
 from ..reid.config import settings_of
 from ..reid.hooks import DenoisingHook, EpochSeed

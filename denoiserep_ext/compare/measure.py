@@ -15,11 +15,11 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..core.config import DenoiseRepConfig
-from ..core.conversion import convert_
-from ..core.files import read_checkpoint
-from ..core.layers import explicit_path
-from ..core.plain import KEY, unpack
+from ..core.files.plain import KEY, unpack
+from ..core.files.reading import read_checkpoint
+from ..core.layer.config import DenoiseRepConfig
+from ..core.layer.conversion import convert_
+from ..core.layer.layers import explicit_path
 from ..mm.models import build_model
 from ..mm.options import target_of
 from .costs import inference_costs, predictor_share

@@ -4,8 +4,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..core.files import parked, read_checkpoint
-from ..core.plain import KEY
+from ..core.files.plain import KEY
+from ..core.files.reading import read_checkpoint
+from ..core.files.writing import parked
 from .comparison import decimals
 from .stages import ROWS
 

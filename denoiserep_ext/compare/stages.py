@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.files import export_plain, write_json
+from ..core.files.export import export_plain
+from ..core.files.writing import write_json
 
 ROWS = ('baseline', 'control', 'denoiserep')
 

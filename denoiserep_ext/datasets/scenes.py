@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.checks import integer
 from .digits import split_digits
 from .folders import written_whole
 
@@ -44,9 +45,7 @@ class SceneConfig:
     def __post_init__(self) -> None:
         for name, least in (('seed', 0), ('size', 64), ('train', 1), ('val', 1), ('test', 1),
                             ('max_digits', 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f'{name} must be an integer >= {least}, got {value!r}.')
+            object.__setattr__(self, name, integer(name, getattr(self, name), least))
 
 
 @dataclass

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from ..core.conversion import convert_
-from ..core.fusion import fuse_
-from ..core.layers import denoise_layers
+from ..core.layer.conversion import convert_
+from ..core.layer.fusion import fuse_
+from ..core.layer.layers import denoise_layers
 from ..registry import MODELS
 from .options import denoise_config
 

@@ -15,12 +15,12 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from torch import nn
 
-from ..core.conversion import convert_
-from ..core.layers import denoise_layers
-from ..core.learning import Learner, LearningOptions, optimizer_like
-from ..core.plain import KEY, unpack
-from ..core.recipes import Recipe, enter_phase_
-from ..core.selection import find_part
+from ..core.files.plain import KEY, unpack
+from ..core.fit.learning import Learner, LearningOptions, optimizer_like
+from ..core.fit.recipes import Recipe, enter_phase_
+from ..core.layer.conversion import convert_
+from ..core.layer.layers import denoise_layers
+from ..core.layer.selection import find_part
 from ..registry import HOOKS
 from .options import denoise_config, target_of
 from .pausing import make_pausable_, pause_, train_outside_

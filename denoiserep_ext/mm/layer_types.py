@@ -1,6 +1,6 @@
 """mmcv's wrappers compute what their torch bases compute; they only guard empty tensors on torch
 releases long gone."""
-from ..core.layer_types import CONV2D, LINEAR, register_layer_type
+from ..core.layer.layer_types import CONV2D, LINEAR, register_layer_type
 
 try:
     from mmcv.cnn.bricks.wrappers import Conv2d, Linear

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from ..core.files import misfit, read_checkpoint
+from ..core.files.reading import misfit, read_checkpoint
 from .stacks import repair_package_names
 
 # Buffers that models compute themselves; releases differ in which of them they save.
@@ -52,7 +52,7 @@ def load_model(config: Config, checkpoint: str | Path, unsafe: bool = False) -> 
     Args:
         config: A config without DenoiseRep.
         checkpoint: Plain or fused checkpoint of its model.
-        unsafe: See :func:`~denoiserep_ext.core.files.read_checkpoint`.
+        unsafe: See :func:`~denoiserep_ext.core.files.reading.read_checkpoint`.
 
     Raises:
         FileNotFoundError: if there is no such file.

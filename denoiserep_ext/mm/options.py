@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..core.config import DenoiseRepConfig
+from ..core.layer.config import DenoiseRepConfig
 
 
 def denoise_config(options: Mapping[str, Any], also: tuple[str, ...] = ()) -> DenoiseRepConfig:

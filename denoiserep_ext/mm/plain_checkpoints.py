@@ -4,8 +4,8 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from torch import nn
 
-from ..core.fusion import hold_fused_, release_fused_
-from ..core.plain import KEY, pack
+from ..core.files.plain import KEY, pack
+from ..core.layer.fusion import hold_fused_, release_fused_
 
 
 class PlainCheckpoints(Hook):

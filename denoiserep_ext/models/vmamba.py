@@ -99,7 +99,7 @@ class VMamba(nn.Module):
 
         Args:
             source: File, or URL to download (once) and read.
-            unsafe: See :func:`~denoiserep_ext.core.files.read_checkpoint`.
+            unsafe: See :func:`~denoiserep_ext.core.files.reading.read_checkpoint`.
 
         Raises:
             FileNotFoundError: if there is no such file.

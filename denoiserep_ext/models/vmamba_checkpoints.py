@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.files import misfit, read_checkpoint
+from ..core.files.reading import misfit, read_checkpoint
 from .vmamba_variants import ARCHITECTURES, architecture
 
 # Names of earlier releases and of grouped linear layers, in the order of their replacement.
@@ -59,7 +59,7 @@ def read_official(source: str | Path, unsafe: bool = False) -> dict[str, Tensor]
 
     Args:
         source: File or URL.
-        unsafe: See :func:`~denoiserep_ext.core.files.read_checkpoint`.
+        unsafe: See :func:`~denoiserep_ext.core.files.reading.read_checkpoint`.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..core.layer_types import LayerType, register_layer_type
+from ..core.layer.layer_types import LayerType, register_layer_type
 from .selective_scan import cross_merge, cross_scan, selective_scan
 
 DIRECTIONS = 4

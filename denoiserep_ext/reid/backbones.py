@@ -9,7 +9,7 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from ..core.files import read_checkpoint
+from ..core.files.reading import read_checkpoint
 from ..models.vmamba import VMamba
 from .transreid import ARCHITECTURES, convert_state
 

@@ -10,9 +10,10 @@ import torch
 from fastreid.utils.checkpoint import Checkpointer
 from torch import nn
 
-from ..core.files import misfit, read_checkpoint, write_whole
-from ..core.layers import denoise_layers
-from ..core.plain import KEY, pack, unpack
+from ..core.files.plain import KEY, pack, unpack
+from ..core.files.reading import misfit, read_checkpoint
+from ..core.files.writing import write_whole
+from ..core.layer.layers import denoise_layers
 
 # The classifier belongs to the training identities: another data set has another one.
 _CLASSIFIER = re.compile(r'(.*\.)?(heads|\w+_head)\.weight')

@@ -12,9 +12,9 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.config import get_cfg as fastreid_cfg
 
-from ..core.config import DenoiseRepConfig
-from ..core.learning import LearningOptions
-from ..core.recipes import Recipe
+from ..core.fit.learning import LearningOptions
+from ..core.fit.recipes import Recipe
+from ..core.layer.config import DenoiseRepConfig
 
 logger = logging.getLogger('fastreid.denoiserep')
 
@@ -23,7 +23,7 @@ def add_denoiserep_config(cfg: CfgNode) -> CfgNode:
     """Add our keys to a FastReID config, in place.
 
     ``MODEL.DENOISEREP`` holds the settings of :class:`~denoiserep_ext.DenoiseRepConfig` and
-    :class:`~denoiserep_ext.core.learning.LearningOptions` in capitals, and
+    :class:`~denoiserep_ext.core.fit.learning.LearningOptions` in capitals, and
 
     * ``META_ARCH``: the meta-architecture that is converted;
     * ``TARGET``: dotted name of the part of it to convert, ``''`` for all; None is its backbone (all

@@ -13,8 +13,8 @@ from fastreid.utils import comm
 from fastreid.utils.events import CommonMetricPrinter, get_event_storage
 from torch import nn
 
-from ..core.layers import denoise_layers
-from ..core.learning import Learner, optimizer_like
+from ..core.fit.learning import Learner, optimizer_like
+from ..core.layer.layers import denoise_layers
 from .config import settings_of
 
 logger = logging.getLogger('fastreid.denoiserep')

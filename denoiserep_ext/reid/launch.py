@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 from fastreid.engine import launch as fastreid_launch
 from fastreid.utils import comm
 
-from ..processes import leave_processes
+from ..core.processes import leave_processes
 
 
 def launch(main: Callable[..., Any], processes: int, machines: int = 1, rank: int = 0,

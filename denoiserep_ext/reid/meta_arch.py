@@ -6,9 +6,9 @@ import logging
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from torch import nn
 
-from ..core.conversion import convert_
-from ..core.layers import denoise_layers
-from ..core.selection import find_part
+from ..core.layer.conversion import convert_
+from ..core.layer.layers import denoise_layers
+from ..core.layer.selection import find_part
 from .compat import names_in
 from .config import settings_of
 

@@ -14,9 +14,9 @@ from fastreid.utils import comm
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..core.files import write_whole
-from ..core.fusion import fused_state_dict, step_sizes
-from ..core.one_pass import fit_one_pass_
+from ..core.files.writing import write_whole
+from ..core.fit.one_pass import fit_one_pass_
+from ..core.layer.fusion import fused_state_dict, step_sizes
 from ..datasets.folders import images_below
 from .config import settings_of
 from .models import load_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import parked
+from ..core.files.writing import parked
 from .ranking import Embeddings, rankings
 
 RIGHT, WRONG = '#1a9641', '#d7191c'

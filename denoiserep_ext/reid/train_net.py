@@ -14,7 +14,7 @@ from fastreid.config import CfgNode
 from fastreid.engine import default_argument_parser, default_setup
 from fastreid.utils import comm
 
-from ..core.files import write_json
+from ..core.files.writing import write_json
 from . import Trainer, read_config
 from .datasets import check_data
 from .hooks import seed_all

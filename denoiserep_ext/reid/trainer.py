@@ -16,10 +16,10 @@ from fastreid.engine.train_loop import HookBase
 from fastreid.utils.events import CommonMetricPrinter, EventWriter
 from torch import nn
 
-from ..core.fusion import held_fused
-from ..core.layers import denoise_layers
-from ..core.plain import KEY
-from ..core.recipes import enter_phase_
+from ..core.files.plain import KEY
+from ..core.fit.recipes import enter_phase_
+from ..core.layer.fusion import held_fused
+from ..core.layer.layers import denoise_layers
 from .checkpoint import PlainCheckpointer, read_reid_checkpoint
 from .compat import loading
 from .datasets import data_root

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core.files import misfit
+from ..core.files.reading import misfit
 
 ARCHITECTURES = {  # the published sizes
     'small': {'embed_dim': 384, 'depth': 12, 'num_heads': 6},

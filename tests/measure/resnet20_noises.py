@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset, default_collate
 
 from denoiserep_ext.calibrate.host import DataOptions, Host, Scores, choose
-from denoiserep_ext.core.embedding import Affine
+from denoiserep_ext.core.fit.embedding import Affine
 from tests.measure.cifar import load_images, load_resnet20
 from tests.measure.noises import measure
 

@@ -14,10 +14,10 @@ from statistics import mean
 import torch
 
 from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, fit_one_pass_
-from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.core.one_pass import TOKENS, observing
-from denoiserep_ext.core.optimum import Optimum
-from denoiserep_ext.core.recipes import DENOISE, enter_phase_
+from denoiserep_ext.core.fit.one_pass import TOKENS, observing
+from denoiserep_ext.core.fit.optimum import Optimum
+from denoiserep_ext.core.fit.recipes import DENOISE, enter_phase_
+from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.measure.cifar import load_images, load_resnet20
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from denoiserep_ext.core.processes import leave_processes
 from denoiserep_ext.mm.cpu import adapt_to_cpu_
-from denoiserep_ext.processes import leave_processes
 from tests.mm.ddp_worker import state
 from tests.mm.dense import dense_config, middle_and_last
 from tests.mm.helpers import train

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.processes import leave_processes
+from denoiserep_ext.core.layer.layers import denoise_layers
+from denoiserep_ext.core.processes import leave_processes
 from tests.mm.helpers import classifier_config, train
 
 RECIPES = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from denoiserep_ext.core.selection import select
+from denoiserep_ext.core.layer.selection import select
 from denoiserep_ext.mm.cpu import adapt_to_cpu_
 from denoiserep_ext.mm.models import build_model
 from tests.mm.miniature import COUNT

@@ -13,7 +13,7 @@ from denoiserep_ext import (
     fuse_,
     fused_state_dict,
 )
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.mm.models import build_model
 
 MODELS = {

@@ -15,9 +15,9 @@ from denoiserep_ext.calibrate.host import DataOptions
 from denoiserep_ext.calibrate.openmmlab import OpenMMLab
 from denoiserep_ext.calibrate.passing import PassMoments, run_pass
 from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate
-from denoiserep_ext.core.embedding import class_posterior
-from denoiserep_ext.core.files import read_checkpoint
-from denoiserep_ext.core.one_pass import solve_
+from denoiserep_ext.core.files.reading import read_checkpoint
+from denoiserep_ext.core.fit.embedding import class_posterior
+from denoiserep_ext.core.fit.one_pass import solve_
 from denoiserep_ext.mm.models import build_model
 from tests.mm.dense import dense_config
 from tests.mm.helpers import classifier_config, equal

@@ -10,7 +10,7 @@ import yaml
 from mmengine.config import Config
 
 from denoiserep_ext.compare.measure import without_hook
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.datasets.digits import write_image_folder
 from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes
 from tests.mm.helpers import load, train

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from denoiserep_ext import fused_state_dict, unconvert_
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.mm.dense import METRIC, dense_config, metrics, middle_and_last, retinanet_
 from tests.mm.helpers import build, equal, load, train, weights
 from tests.mm.test_hook import CpuAmpOptimWrapper, Spy  # noqa: F401  (registers them)

@@ -14,7 +14,7 @@ from denoiserep_ext import (
     fuse_,
     fused_state_dict,
 )
-from denoiserep_ext.core.layers import denoise_aliases
+from denoiserep_ext.core.layer.layers import denoise_aliases
 from denoiserep_ext.mm.models import build_model
 from tests.mm.test_backbones import assert_same
 

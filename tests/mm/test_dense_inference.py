@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from denoiserep_ext.core.files import export_plain
-from denoiserep_ext.core.fusion import held_fused
+from denoiserep_ext.core.files.export import export_plain
+from denoiserep_ext.core.layer.fusion import held_fused
 from tests.mm.dense import dense_config, middle_and_last
 from tests.mm.helpers import train
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.mm.ddp_worker import RECIPES
 from tests.mm.helpers import classifier_config, equal, load, train
 

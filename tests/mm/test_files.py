@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from denoiserep_ext.core.files import export_plain, read_checkpoint
+from denoiserep_ext.core.files.export import export_plain
+from denoiserep_ext.core.files.reading import read_checkpoint
 from tests.mm.helpers import classifier_config, equal, train, weights
 
 ROOT = Path(__file__).parents[2]

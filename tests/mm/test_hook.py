@@ -11,7 +11,7 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from torch import nn
 
 from denoiserep_ext import fused_state_dict, unconvert_
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.mm.helpers import HOOK, build, classifier_config, equal, load, train, weights
 
 RECIPES = [dict(), dict(solver='sgd'), dict(recipe='frozen'), dict(recipe='frozen', solver='sgd'),

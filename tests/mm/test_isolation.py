@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from denoiserep_ext.core.files import export_plain
+from denoiserep_ext.core.files.export import export_plain
 from tests.mm.helpers import classifier_config, train
 
 # A finder that refuses our package, loaded before anything else through sitecustomize.

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 
 from denoiserep_ext import VMamba, explicit_path
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.mm.helpers import build, classifier_config, equal, load, train, weights
 from tests.models.test_vmamba_checkpoints import SMALL, grouped, official, raw
 

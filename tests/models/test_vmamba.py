@@ -18,7 +18,7 @@ from denoiserep_ext import (
     fuse_,
     fused_state_dict,
 )
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.models.vmamba_variants import ARCHITECTURES
 from denoiserep_ext.models.vss_block import SS2D, DropPath, LayerNorm2d, Linear2d, VSSBlock
 

@@ -16,8 +16,8 @@ from denoiserep_ext.calibrate.fastreid import FastReID
 from denoiserep_ext.calibrate.host import DataOptions
 from denoiserep_ext.calibrate.passing import PassMoments
 from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate
-from denoiserep_ext.core.embedding import class_posterior
-from denoiserep_ext.core.one_pass import solve_
+from denoiserep_ext.core.fit.embedding import class_posterior
+from denoiserep_ext.core.fit.one_pass import solve_
 from denoiserep_ext.reid import Trainer
 from denoiserep_ext.reid.config import get_cfg
 from denoiserep_ext.reid.ranking import rankings

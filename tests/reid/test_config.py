@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from denoiserep_ext import cli
-from denoiserep_ext.core.config import DenoiseRepConfig
-from denoiserep_ext.core.learning import LearningOptions
+from denoiserep_ext.core.fit.learning import LearningOptions
+from denoiserep_ext.core.layer.config import DenoiseRepConfig
 from denoiserep_ext.reid import get_cfg, read_config
 from denoiserep_ext.reid.config import settings_of
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fastreid.config import CfgNode
 
-from denoiserep_ext.core.layers import denoise_layers
+from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.reid import read_config
 from tests.reid.helpers import load, train
 from tests.reid.miniature import IDENTITIES, SHOTS, WRITERS

@@ -2,9 +2,9 @@
 import pytest
 import torch
 
-from denoiserep_ext.core.fusion import fuse_
-from denoiserep_ext.core.layers import denoise_layers, explicit_path
-from denoiserep_ext.core.one_pass import fit_one_pass_
+from denoiserep_ext.core.fit.one_pass import fit_one_pass_
+from denoiserep_ext.core.layer.fusion import fuse_
+from denoiserep_ext.core.layer.layers import denoise_layers, explicit_path
 from denoiserep_ext.reid import Trainer, get_cfg, read_config
 
 SIZE = (96, 32)  # MGN cuts the feature map into thirds

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from denoiserep_ext import DenoiseRepConfig, convert_, fit_one_pass_, fuse_
-from denoiserep_ext.core.plain import KEY
+from denoiserep_ext.core.files.plain import KEY
 from tests.measure.osnet import load_osnet, score, training_images
 from tests.reid.helpers import load, reid_config, train
 from tests.reid.test_stock import score_in_stock_fastreid

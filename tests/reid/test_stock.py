@@ -8,7 +8,7 @@ import torch
 from fastreid.engine.defaults import build_optimizer
 from fastreid.utils.events import EventStorage
 
-from denoiserep_ext.core.plain import KEY
+from denoiserep_ext.core.files.plain import KEY
 from denoiserep_ext.reid import Trainer
 from tests.reid.helpers import load, reid_config, train
 

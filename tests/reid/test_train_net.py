@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.core.one_pass import fit_one_pass_
-from denoiserep_ext.core.plain import KEY
+from denoiserep_ext.core.files.plain import KEY
+from denoiserep_ext.core.fit.one_pass import fit_one_pass_
+from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.reid import Trainer
 from denoiserep_ext.reid.one_pass import images_below
 from denoiserep_ext.reid.train_net import run

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.core.plain import KEY
+from denoiserep_ext.core.files.plain import KEY
+from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.reid import Trainer
 from tests.reid.helpers import EPOCH, assert_same_state, load, reid_config, stock_model, train
 

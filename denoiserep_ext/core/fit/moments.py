@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..processes import several_processes
+
 PANEL = 512  # rows of the products that are updated together
 
 
@@ -160,7 +162,7 @@ class Moments:
 
     def reduced(self) -> Moments:
         """The sum over all processes of the default group; self where there is but one."""
-        if not (dist.is_initialized() and dist.get_world_size() > 1):
+        if not several_processes():
             return self
         # Every rank may have its own reference; about a common one they can be added.
         reference = torch.zeros_like(self.total) if self.reference is None else self.reference.clone()

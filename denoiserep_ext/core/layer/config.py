@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..checks import integer
 from .schedule import NoiseSchedule, StepCoefficients, full_step
 
 CHOICES = {
@@ -74,14 +75,12 @@ class DenoiseRepConfig:
                     f'Unknown {name} {getattr(self, name)!r}: choose one of {", ".join(choices)}.')
         for name in ('rank', 'tokens'):
             value = getattr(self, name)
-            if value is not None and (not _is_int(value) or value < 1):
-                raise ValueError(f'{name} must be None or an integer >= 1, got {value!r}.')
+            if value is not None:
+                object.__setattr__(self, name, integer(name, value, 1))
         if self.rank is not None and self.solver != 'sgd':
             raise ValueError("rank needs solver='sgd': the one-pass solution is full rank.")
-        if not _is_int(self.step_stride) or self.step_stride < 0:
-            raise ValueError(f'step_stride must be an integer >= 0, got {self.step_stride!r}.')
-        if not _is_int(self.seed) or self.seed < 0:
-            raise ValueError(f'seed must be an integer >= 0, got {self.seed!r}.')
+        for name in ('step_stride', 'seed'):
+            object.__setattr__(self, name, integer(name, getattr(self, name)))
         if self.steps is not None:
             if isinstance(self.steps, str) or not isinstance(self.steps, Sequence):
                 raise TypeError(f'steps must be a sequence of integers, got {self.steps!r}.')
@@ -151,7 +150,3 @@ def _selection(layers: Any) -> str | tuple[str, ...] | dict[str, str | tuple[str
         return tuple(layers)
     raise TypeError(f'layers must be a string, a sequence of strings, or a mapping from parts of the '
                     f'model to such, got {layers!r}.')
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and math.isfinite(value)

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .fusion import fused_state_dict
-from .layers import denoise_aliases
+from ..layer.fusion import fused_state_dict
+from ..layer.layers import denoise_aliases
 
 KEY = 'denoiserep'  # where training state rides along in a checkpoint
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .config import DenoiseRepConfig
 from .layer_types import LayerType, layer_type_of
 from .predictor import NoisePredictor
+from .sampling import seeded
 from .schedule import StepCoefficients
 
 
@@ -267,20 +268,6 @@ def explicit_path(model: nn.Module) -> Iterator[None]:
     finally:
         for (_, layer), paths in zip(layers, before):
             layer.train_path, layer.eval_path = paths
-
-
-def seeded(layer: DenoiseLayer, purpose: str, call: int, device: torch.device,
-           shared: bool = False) -> torch.Generator:
-    """A generator that depends on nothing but seed, rank, layer, purpose and call number: global
-    generators stay untouched, and a resumed run draws what an uninterrupted one would.
-
-    Args:
-        shared: The same on every rank.
-    """
-    single = shared or not torch.distributed.is_initialized()
-    rank = 0 if single else torch.distributed.get_rank()
-    key = (layer.denoise_config.seed, rank, layer.index, ord(purpose[0]), call)
-    return torch.Generator(device=device).manual_seed(hash(key) & (2**63 - 1))
 
 
 def _in_backward() -> bool:

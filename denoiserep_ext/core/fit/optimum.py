@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from .layers import DenoiseLayer
+from ..layer.layers import DenoiseLayer
 from .moments import Moments
 
 STACK = 2**21  # numbers of equal systems that are solved at a time (16 MB)

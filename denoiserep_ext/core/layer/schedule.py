@@ -5,6 +5,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..checks import integer, is_integer
+
 
 @dataclass(frozen=True)
 class StepCoefficients:
@@ -68,8 +70,7 @@ class NoiseSchedule:
     beta_end: float = 2e-3
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_steps, int) or self.num_steps < 1:
-            raise ValueError(f'num_steps must be an integer >= 1, got {self.num_steps!r}.')
+        object.__setattr__(self, 'num_steps', integer('num_steps', self.num_steps, 1))
         for name in ('beta_start', 'beta_end'):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f'{name} must lie in (0, 1), got {getattr(self, name)!r}.')
@@ -87,7 +88,7 @@ class NoiseSchedule:
         Raises:
             ValueError: naming ``where`` and the remedy.
         """
-        if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= self.num_steps:
+        if not is_integer(step) or step > self.num_steps:
             raise ValueError(
                 f'{where}: step {step!r} is out of range. Steps are integers from 0 (no '
                 f'denoising) to {self.num_steps}; lower step_stride, pass explicit steps, or '

@@ -7,8 +7,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from .layers import require_denoise_layers
-from .observers import LossObserver, MomentObserver
+from ..layer.layers import require_denoise_layers
+from ..layer.loss import LossObserver
+from ..processes import several_processes
+from .observers import MomentObserver
 from .optimum import optima
 
 
@@ -61,7 +63,7 @@ class RunningMoments:
     def share_(self) -> None:
         """Give every process the same share of the sum, so that the state of any of them stands
         for all. Nothing to do in a single process."""
-        if not (dist.is_initialized() and dist.get_world_size() > 1):
+        if not several_processes():
             return
         for observer in self.observers.values():
             total = observer.moments.reduced().decay_(1 / dist.get_world_size())

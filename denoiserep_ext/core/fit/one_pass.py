@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
-from .layers import DenoiseLayer, require_denoise_layers
+from ..layer.layers import DenoiseLayer, require_denoise_layers
+from ..layer.loss import untrack_loss_
+from ..processes import process_share
 from .moments import Moments
-from .observers import CurrentBatch, PassObserver, untrack_loss_
+from .observers import CurrentBatch, PassObserver
 from .optimum import optima, require_finite
 
 TOKENS = 32  # feature vectors per image and layer: a pass then costs little more than its forward
@@ -74,7 +75,7 @@ def collect_moments(model: nn.Module, batches: Iterable[Any], tokens: int | None
         Moments by layer name, of this process alone.
     """
     forward, count = forward or _call, count or count_images
-    index, of = share or _rank()
+    index, of = share or process_share()
     current = CurrentBatch()
     with observing(model, tokens, dtype, current) as moments:
         if probe is not None:
@@ -211,12 +212,6 @@ def _require_full_rank(name: str, layer: DenoiseLayer) -> None:
 
 def _precision(layer: DenoiseLayer) -> torch.dtype:
     return torch.float64 if layer.weight.dtype == torch.float64 else torch.float32
-
-
-def _rank() -> tuple[int, int]:
-    if dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
 
 
 def _call(model: nn.Module, batch: Any) -> Any:

@@ -15,16 +15,16 @@ from denoiserep_ext import (
     fuse_,
     step_sizes,
 )
-from denoiserep_ext.core import optimum as module
-from denoiserep_ext.core.layers import denoise_layers
-from denoiserep_ext.core.one_pass import (
+from denoiserep_ext.core.fit import optimum as module
+from denoiserep_ext.core.fit.one_pass import (
     collect_moments,
     count_images,
     observing,
     solve_,
     solve_and_fuse_,
 )
-from denoiserep_ext.core.optimum import Optimum
+from denoiserep_ext.core.fit.optimum import Optimum
+from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.helpers import TinyNet, converted, moments_of, randomise_, solve_layer_
 
 

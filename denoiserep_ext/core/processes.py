@@ -1,4 +1,4 @@
-"""Joining and leaving a group of processes."""
+"""The group of processes this one belongs to, if any."""
 from __future__ import annotations
 
 import os
@@ -11,6 +11,18 @@ from torch import distributed as dist
 # destroy_process_group holds that lock while it waits for these very threads, and a rank would hang
 # there now and then (seen on torch 2.5.1). While a rank sleeps the lock is free.
 _SETTLE = 0.2
+
+
+def several_processes() -> bool:
+    """Whether there are others in the default group."""
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def process_share() -> tuple[int, int]:
+    """This process's rank and how many there are, ``(0, 1)`` outside a group."""
+    if dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
 
 
 def join_processes() -> None:

@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedTensorMixin
 from .config import DenoiseRepConfig
 from .layer_types import layer_type_of
 from .layers import attach_, check_finite
-from .observers import track_loss_
+from .loss import track_loss_
 from .selection import select
 
 

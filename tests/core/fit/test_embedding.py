@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from denoiserep_ext.core.embedding import ClassMoments, class_posterior, shrunk
+from denoiserep_ext.core.fit.embedding import ClassMoments, class_posterior, shrunk
 
 
 def labelled(classes=5, each=40, length=6, noise=1.0, seed=0):

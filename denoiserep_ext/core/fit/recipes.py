@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .layers import require_denoise_layers
+from ..checks import integer
+from ..layer.layers import require_denoise_layers
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.name not in RECIPES:
             raise ValueError(f'Unknown recipe {self.name!r}: choose one of {", ".join(RECIPES)}.')
-        if isinstance(self.period, bool) or not isinstance(self.period, int) or self.period < 1:
-            raise ValueError(f'period must be an integer >= 1, got {self.period!r}.')
+        object.__setattr__(self, 'period', integer('period', self.period, 1))
 
     def phase(self, position: int) -> Phase:
         """The phase at an epoch or iteration, counted from 0."""

@@ -16,7 +16,7 @@ from .layers import (
     detach_,
     require_denoise_layers,
 )
-from .observers import untrack_loss_
+from .loss import untrack_loss_
 
 
 def fuse_(model: nn.Module) -> nn.Module:

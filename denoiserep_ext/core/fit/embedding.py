@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..processes import several_processes
 from .moments import Moments
 
 
@@ -58,7 +59,7 @@ class ClassMoments:
 
     def reduced(self) -> ClassMoments:
         """The sum over all processes of the default group; self where there is but one."""
-        if not (dist.is_initialized() and dist.get_world_size() > 1):
+        if not several_processes():
             return self
         result = ClassMoments(*self.sums.shape, self.sums.device)
         result.all = self.all.reduced()

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from denoiserep_ext import DenoiseRepConfig, convert_, fuse_, fused_state_dict, unconvert_
-from denoiserep_ext.core.layer_types import LINEAR, _registered, register_layer_type
-from denoiserep_ext.core.layers import DenoiseLayer, denoise_layers
+from denoiserep_ext.core.layer.layer_types import LINEAR, _registered, register_layer_type
+from denoiserep_ext.core.layer.layers import DenoiseLayer, denoise_layers
 from tests.helpers import TinyNet, randomise_
 
 
@@ -37,7 +37,7 @@ def test_auto_takes_mlp_and_residual_convs():
 def test_auto_counts_layers_of_torchvision_models(build, count):
     with torch.device('meta'):
         model = build()
-    names = [n for n, why in __import__('denoiserep_ext.core.selection', fromlist=['x']).select(
+    names = [n for n, why in __import__('denoiserep_ext.core.layer.selection', fromlist=['x']).select(
         model, 'auto').items() if why is None]
     assert len(names) == count
     assert not any('head' in n or 'cpb' in n or 'attn' in n for n in names)
@@ -146,7 +146,7 @@ def test_selection_by_regex_and_suffix():
 def test_all_leaves_heads_and_position_networks():
     with torch.device('meta'):
         model = torchvision.models.swin_v2_t()
-    from denoiserep_ext.core.selection import select
+    from denoiserep_ext.core.layer.selection import select
     choice = select(model, 'all')
     assert choice['head'] == 'classifier head'
     assert choice['features.1.0.attn.cpb_mlp.0'].startswith('position network')

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denoiserep_ext.core import moments as module
-from denoiserep_ext.core.moments import Moments
+from denoiserep_ext.core.fit import moments as module
+from denoiserep_ext.core.fit.moments import Moments
 from tests.helpers import moments_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_moments_equal_numpy():
@@ -127,8 +127,8 @@ def test_sums_over_processes(tmp_path):
     """Two gloo processes with parts of very different means, and one with nothing at all."""
     script = f'''
 import torch, torch.distributed as dist
-from denoiserep_ext.core.moments import Moments
-from denoiserep_ext.processes import leave_processes
+from denoiserep_ext.core.fit.moments import Moments
+from denoiserep_ext.core.processes import leave_processes
 dist.init_process_group('gloo')
 rank = dist.get_rank()
 x = torch.arange(60., dtype=torch.float64).reshape(20, 1, 3).sin()

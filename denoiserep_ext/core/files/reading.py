@@ -1,17 +1,13 @@
-"""Reading checkpoints of the hosts safely, and writing plain ones."""
+"""Reading checkpoints of the hosts safely."""
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from .plain import KEY
 
 # What mmengine's message hub leaves in a checkpoint besides tensors and plain data. None of it is
 # needed here, so stand-ins that do nothing take its place and nothing of the file is ever called.
@@ -35,8 +31,6 @@ class _Inert:
     def __setstate__(self, state) -> None:
         pass
 
-
-WEIGHTS = ('state_dict', 'model')  # where OpenMMLab and FastReID keep them
 
 _STAND_INS = [type(name, (_Inert, ), {'__module__': module}) for module, name in _LEFT_BY_HOST]
 
@@ -91,76 +85,3 @@ def misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor],
     groups = ('missing', missing), ('left over', left), ('of another shape', shapes)
     return '; '.join(f'{len(group)} {what}: {", ".join(group[:3])}{" ..." if len(group) > 3 else ""}'
                      for what, group in groups if group)
-
-
-def plain_meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint's ``meta`` tells users of its weights (classes, version, epoch)."""
-    return {key: value for key, value in checkpoint.get('meta', {}).items()
-            if key in ('epoch', 'iter', 'dataset_meta', 'experiment_name', 'mmengine_version')
-            and _is_plain(value)}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_is_plain(v) for v in value.values())
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def export_plain(source: str | Path, target: str | Path, overwrite: bool = False,
-                 unsafe: bool = False) -> list[str]:
-    """Write the fused weights of a DenoiseRep checkpoint alone: no training state, no optimiser.
-
-    Args:
-        source: Checkpoint written by a run with DenoiseRepHook or FastReID's DenoiseRep.
-        target: File to write; it appears whole or not at all.
-        overwrite: Replace an existing ``target``.
-        unsafe: See :func:`read_checkpoint`.
-
-    Returns:
-        Names of the layers that had been converted.
-
-    Raises:
-        FileExistsError: if ``target`` is there already.
-        ValueError: if ``source`` is no such checkpoint.
-    """
-    source, target = Path(source), Path(target)
-    if target.exists() and not overwrite:
-        raise FileExistsError(f'{target} exists: remove it or choose another name.')
-    checkpoint = read_checkpoint(source, unsafe)
-    weights = next((key for key in WEIGHTS if key in checkpoint), None)
-    if KEY not in checkpoint or weights is None:
-        raise ValueError(f'{source} was not written by a DenoiseRep training: there is nothing fused '
-                         f'in it (keys: {", ".join(sorted(map(str, checkpoint)))}).')
-    plain = {weights: checkpoint[weights]}
-    if 'meta' in checkpoint:
-        plain['meta'] = plain_meta(checkpoint)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(plain, target)
-    raw = checkpoint[KEY]['raw']
-    return sorted({key.rpartition('.denoiser.')[0] for key in raw if '.denoiser.' in key})
-
-
-@contextmanager
-def parked(path: str | Path) -> Iterator[Path]:
-    """A temporary name to write to, which becomes ``path`` at the end, or vanishes if anything goes
-    wrong."""
-    partial = Path(f'{path}.partial')
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_whole(data: Any, path: str | Path) -> None:
-    """``torch.save`` under a temporary name, renamed once it is there as a whole."""
-    with parked(path) as partial:
-        torch.save(data, partial)
-
-
-def write_json(data: Any, path: str | Path) -> None:
-    """Plain data as JSON, whole or not at all."""
-    with parked(path) as partial:
-        partial.write_text(json.dumps(data, indent=2))

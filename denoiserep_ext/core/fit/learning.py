@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from .config import DenoiseRepConfig
-from .fusion import step_sizes
-from .layers import check_finite, denoise_layers
-from .observers import track_loss_
+from ..checks import integer
+from ..layer.config import DenoiseRepConfig
+from ..layer.fusion import step_sizes
+from ..layer.layers import check_finite, denoise_layers
+from ..layer.loss import track_loss_
 from .recipes import PHASES, Phase, Recipe
 from .running import RunningMoments
 from .sgd import PredictorSGD
@@ -46,8 +47,7 @@ class LearningOptions:
             value = getattr(self, name)
             if value is None and name != 'interval':
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name} must be an integer >= 1, got {value!r}.')
+            object.__setattr__(self, name, integer(name, value, 1))
         if not 0.0 <= self.decay <= 1.0:
             raise ValueError(f'decay must lie in [0, 1], got {self.decay!r}.')
 

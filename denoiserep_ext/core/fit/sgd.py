@@ -7,8 +7,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .layers import denoise_layers, require_denoise_layers
-from .observers import loss_observers
+from ..layer.layers import denoise_layers, require_denoise_layers
+from ..layer.loss import loss_observers
+from ..processes import several_processes
 
 
 def denoise_loss(model: nn.Module) -> Tensor:
@@ -77,7 +78,7 @@ class PredictorSGD:
                 'The denoising loss is not finite: the features hold NaN or infinity, or the '
                 'predictors\' learning rate is too high.')
         (self.weight * loss).backward()
-        if dist.is_initialized() and dist.get_world_size() > 1:
+        if several_processes():
             for parameter in self.parameters:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= dist.get_world_size()

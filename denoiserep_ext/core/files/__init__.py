@@ -1,0 +1,1 @@
+"""Checkpoints: read safely, written whole, plain for every host."""
