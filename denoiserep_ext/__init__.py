@@ -10,12 +10,15 @@ from .core.layer.conversion import ConversionReport, convert_
 from .core.layer.fusion import fuse_, fused_state_dict, held_fused, step_sizes, unconvert_
 from .core.layer.layers import explicit_path
 from .core.layer.schedule import NoiseSchedule
+from .core.pairs.config import PairConfig
+from .core.pairs.walk import denoise_pairs_
 from .version import __version__
 
 __all__ = [
-    'ClassMoments', 'ConversionReport', 'DenoiseRepConfig', 'NoiseSchedule', 'PredictorSGD', 'VMamba',
-    '__version__', 'class_posterior', 'convert_', 'denoise_loss', 'explicit_path', 'fit_one_pass_',
-    'fuse_', 'fused_state_dict', 'held_fused', 'step_sizes', 'unconvert_'
+    'ClassMoments', 'ConversionReport', 'DenoiseRepConfig', 'NoiseSchedule', 'PairConfig',
+    'PredictorSGD', 'VMamba', '__version__', 'class_posterior', 'convert_', 'denoise_loss',
+    'denoise_pairs_', 'explicit_path', 'fit_one_pass_', 'fuse_', 'fused_state_dict', 'held_fused',
+    'step_sizes', 'unconvert_'
 ]
 
 

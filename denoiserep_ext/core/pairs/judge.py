@@ -1,0 +1,108 @@
+"""A judge without labels: how far a model's outputs are from the trained model's on clean images."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..processes import several_processes
+from .trees import tensors_in
+
+# Degrees of freedom from which on a quantile is at most so large.
+_STUDENT = ((60, 2.00), (30, 2.05), (20, 2.09), (15, 2.14), (10, 2.23), (8, 2.31), (6, 2.45), (5, 2.58),
+            (4, 2.78), (3, 3.19), (2, 4.31), (1, 12.71))
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """Distances of outputs, image by image, from those of the trained model on the clean versions.
+
+    Attributes:
+        values: [streams, images]; the first stream is of clean images, the others of worse ones.
+        agreement: For class scores: share of images with the same class [streams]; else None.
+    """
+
+    values: Tensor
+    agreement: Tensor | None
+
+    @classmethod
+    def of(cls, values: list[Tensor], same: list[Tensor]) -> Opinion:
+        """The opinion on batches [streams, images] of this process and all others."""
+        values, same = _of_all(values), _of_all(same)
+        return cls(torch.cat(values, 1), torch.cat(same, 1).mean(1) if same else None)
+
+    def weigh(self, shares: tuple[float, float]) -> Tensor:
+        """One distance per image [images], worse and clean ones weighted by ``shares``."""
+        return shares[0] * self.values[1:].mean(0) + shares[1] * self.values[0]
+
+
+def _of_all(parts: list[Tensor]) -> list[Tensor]:
+    """The parts of all processes, in the same order on each."""
+    parts = [part.cpu() for part in parts]
+    if several_processes():
+        gathered = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(gathered, parts)
+        parts = [part for own in gathered for part in own]
+    return parts
+
+
+def resolve(kind: str, output: Any) -> str:
+    """The kind of comparison that ``'auto'`` stands for."""
+    if kind != 'auto':
+        return kind
+    tensors = tensors_in(output)
+    return 'kl' if len(tensors) == 1 and tensors[0].dim() == 2 else 'feature'
+
+
+def distances(kind: str, output: Any, target: Any, images: int) -> Tensor:
+    """Distance of every image's output from its target [images], float64.
+
+    Args:
+        kind: ``'kl'``, ``'cosine'`` or ``'feature'`` (mean over tensors of the squared error in units
+            of the target's variance).
+        output: Nested tensors [images, ...]; others are passed over.
+        target: The same of the trained model.
+        images: How many.
+
+    Raises:
+        ValueError: if there is nothing to compare.
+    """
+    pairs = [(a.double().flatten(1), b.double().flatten(1)) for a, b in zip(
+        tensors_in(output), tensors_in(target))
+        if a.is_floating_point() and a.dim() > 1 and len(a) == images and a.shape == b.shape]
+    if not pairs:
+        raise ValueError('The model gives no tensors [images, ...] by which a judge could compare it '
+                         'with the trained one: pass held_out=0, or a forward that returns features.')
+    if kind == 'kl':
+        return torch.stack([F.kl_div(a.log_softmax(1), b.log_softmax(1), log_target=True,
+                                     reduction='none').sum(1) for a, b in pairs]).mean(0)
+    if kind == 'cosine':
+        return torch.stack([1 - F.cosine_similarity(a, b) for a, b in pairs]).mean(0)
+    return torch.stack([(a - b).square().mean(1) / b.var(unbiased=False).clamp_min(1e-30)
+                        for a, b in pairs]).mean(0)
+
+
+def agreement(output: Any, target: Any) -> Tensor:
+    """Whether every image is given the same class [images]."""
+    return (tensors_in(output)[0].argmax(1) == tensors_in(target)[0].argmax(1)).double()
+
+
+def gain(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """Mean of what distances fell by, and its standard error.
+
+    Args:
+        before, after: Distances of the same images [images].
+    """
+    fall = before - after
+    error = fall.std().item() / len(fall)**0.5 if len(fall) > 1 else math.inf
+    return fall.mean().item(), error
+
+
+def quantile(images: int) -> float:
+    """Standard errors in half a 95 % interval of a mean over so many images (Student's t)."""
+    freedom = images - 1
+    return next((value for least, value in _STUDENT if freedom >= least), math.inf)

@@ -1,0 +1,103 @@
+"""The images of a walk: pairs checked, split between the fit and the judge, and put away."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from .trees import count_images, take, tensors_in
+
+
+class Item(NamedTuple):
+    """Images that go through the model together.
+
+    Attributes:
+        number: Its place.
+        images: How many.
+        first: Number of its first image among those that are fitted on (or judged by).
+        judged: Whether the judge keeps them.
+    """
+
+    number: int
+    images: int
+    first: int
+    judged: bool
+
+
+class Material:
+    """Pairs of images, read once.
+
+    Args:
+        pairs: ``(clean, worse)`` batches; ``worse`` may be a list, one batch per corruption.
+        held_out: Share of the images that the judge keeps.
+        keep: Called with every item's number and its batches: clean, then each corruption.
+
+    Attributes:
+        streams: Batches per item.
+        fitted, judged: Images on either side.
+
+    Raises:
+        ValueError: naming the batch whose parts do not fit together, or if there is no image.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]], held_out: float,
+                 keep: Callable[[int, Sequence[Any]], None]) -> None:
+        self._items: list[Item] = []
+        self._counts = [0, 0]  # fitted, judged
+        self._sample: Any = None
+        self.streams = 0
+        for number, pair in enumerate(pairs):
+            streams = _streams(pair, number)
+            if self.streams not in (0, len(streams)):
+                raise ValueError(f'Batch {number} of the pairs has {len(streams) - 1} worse versions, '
+                                 f'those before it {self.streams - 1}: give every batch the same ones.')
+            self.streams = len(streams)
+            self._add(streams, held_out, keep)
+        if not self.fitted:
+            raise ValueError('There are no pairs of images to fit on: give at least one batch.')
+
+    @property
+    def fitted(self) -> int:
+        return self._counts[0]
+
+    @property
+    def judged(self) -> int:
+        return self._counts[1]
+
+    def items(self, judged: bool | None = None) -> list[Item]:
+        """The judge's items, the others, or all."""
+        return [item for item in self._items if judged is None or item.judged == judged]
+
+    def sample(self, images: int) -> Any:
+        """At most two clean images, as a batch."""
+        return take(self._sample, range(min(images, count_images(self._sample))))
+
+    def _add(self, streams: list[Any], held_out: float, keep) -> None:
+        start = sum(self._counts)
+        images = range(count_images(streams[0]))
+        # Every so many images the judge gets one: both sides see all of the data.
+        for_judge = [i for i in images if int((start + i + 1) * held_out) > int((start + i) * held_out)]
+        for judged, own in ((False, [i for i in images if i not in set(for_judge)]), (True, for_judge)):
+            if not own:
+                continue
+            parts = [take(batch, own) for batch in streams]
+            if self._sample is None:
+                self._sample = take(parts[0], range(min(2, len(own))))
+            keep(len(self._items), parts)
+            self._items.append(Item(len(self._items), len(own), self._counts[judged], judged))
+            self._counts[judged] += len(own)
+
+
+def _streams(pair: Any, number: int) -> list[Any]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ValueError(f'Batch {number} of the pairs is a {type(pair).__name__}: give (clean, worse), '
+                         f'worse being a batch or a list of batches.')
+    clean, worse = pair
+    streams = [clean, *(worse if isinstance(worse, list) else [worse])]
+    if len(streams) == 1:
+        raise ValueError(f'Batch {number} of the pairs has no worse version of its images.')
+    shapes = [[tuple(t.shape) for t in tensors_in(batch)] for batch in streams]
+    for index, own in enumerate(shapes[1:], start=1):
+        if own != shapes[0]:
+            raise ValueError(f'Batch {number}: worse version {index} has tensors of shapes {own}, the '
+                             f'clean one {shapes[0]}. A pair shows one scene at one size.')
+    return streams

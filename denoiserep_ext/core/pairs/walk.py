@@ -1,0 +1,351 @@
+"""Layer after layer, from the input to the output, on features that earlier layers have denoised."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..layer.layers import check_finite
+from ..layer.selection import select
+from . import judge
+from .attention import opened_attention
+from .collecting import Lacks, Place, Targets
+from .config import RIDGES, PairConfig
+from .forms import solver
+from .material import Item, Material
+from .positions import Positions
+from .regression import Fit, PairSums, fit_halves
+from .replay import Replay, Run, find_units, open_units
+from .report import PairLayer, PairReport, Verdict
+from .store import Store
+from .tracing import INPUT, Trace, trace
+from .trees import map_tensors, tensors_in
+from .writing import Trained, bias_place, changed_tensors, write_
+
+_CHOSEN = ('its input depends on a choice made from the data (proposals, top-k), where clean and worse '
+           'images cannot be paired')
+
+Forward = Callable[[nn.Module, Any], Any]
+Progress = Callable[[float, str], None]
+
+
+@torch.no_grad()
+def denoise_pairs_(model: nn.Module, pairs: Iterable[tuple[Any, Any]], config: PairConfig | None = None,
+                   forward: Forward | None = None, progress: Progress | None = None) -> PairReport:
+    """Denoise a trained model by images and worse versions of them, in place, without labels.
+
+    Layer by layer, in call order, the weights become those of the best linear denoiser of what the
+    layer reads, followed by the trained layer: ``min E |(W x_c + b) - (W' x + b')|^2`` with ``x_c`` the
+    input in the trained network on the clean image, and ``x`` the input in the network denoised so far,
+    on the worse one. The model has the same keys, shapes and types afterwards, and costs the same.
+
+    In a process group every process gives pairs of its own, and all end with the same weights.
+
+    Args:
+        model: A trained model; it is run in evaluation mode. For classification give the whole model,
+            so that the judge sees class scores.
+        pairs: ``(clean, worse)`` batches of images of equal shapes, in any nesting that ``forward``
+            takes; ``worse`` may be a list of batches, one per corruption. Read once.
+        config: What is fitted and how; the defaults if None.
+        forward: ``(model, batch) -> output``; by default the batch is moved to the model's device and
+            the model is called with it. Features may be returned as nested tensors [images, ...].
+        progress: Called with the share done, in [0, 1], and what is under way.
+
+    Returns:
+        The report: what was changed, by how much, and what the judge says.
+
+    Raises:
+        ValueError: if nothing is selected or pairs do not fit together; nothing is changed then.
+        FloatingPointError: naming a layer whose features or weights are not finite; likewise.
+
+    Source: regression of the trained layer's clean outputs on the patches of worse images, folded; it
+    is section 3.3 of the paper (denoise, then embed) with a noise that is shown instead of assumed.
+    """
+    walk = _Walk(model, config or PairConfig(), forward or _call, progress or (lambda *_: None))
+    modes = [(module, module.training) for module in model.modules()]
+    trained = Trained()
+    try:
+        model.eval()
+        with opened_attention(model):
+            try:
+                return walk.run(pairs, trained)
+            except BaseException:
+                trained.restore_()
+                raise
+    finally:
+        for module, training in modes:
+            module.training = training
+        walk.store.close()
+
+
+def _call(model: nn.Module, batch: Any) -> Any:
+    device = next(model.parameters()).device
+    return model(map_tensors(lambda x: x.to(device), batch))
+
+
+@dataclass
+class _Done:
+    """One fitted layer of the part under way."""
+
+    place: Place
+    fit: Fit
+    size: float
+    before: tuple[float, float]
+    after: tuple[float, float]
+    seconds: float
+    kept: bool = True
+
+
+class _Walk:
+    """One call of :func:`denoise_pairs_`."""
+
+    def __init__(self, model: nn.Module, config: PairConfig, forward: Forward,
+                 progress: Progress) -> None:
+        self.model, self.config, self.forward, self.progress = model, config, forward, progress
+        self.store = Store(config.memory)
+        self.layers: dict[str, PairLayer] = {}
+        self.solving = 0.0
+
+    def run(self, pairs: Iterable[tuple[Any, Any]], trained: Trained) -> PairReport:
+        start = time.perf_counter()
+        choice = select(self.model, self.config.layers)
+        modules = dict(self.model.named_modules())
+        wanted = {name: modules[name] for name, reason in choice.items() if reason is None}
+        for name, layer in wanted.items():
+            check_finite(name, layer.weight, layer.bias)
+        self.material = Material(pairs, self.config.held_out, self._keep)
+        units, record = self._trace(wanted)
+        self.replay = Replay(self.model, self.forward, units, record, self.store)
+        self.constants = {t.untyped_storage().data_ptr()
+                          for t in (*self.model.parameters(), *self.model.buffers())}
+        places = self._places(wanted, record)
+        segments = _segments(self.replay.order, places)
+        kind, before = self._open_court()
+        steps = _Steps(self.progress, sum(3 + len(own) for _, _, own in segments))
+        opinion = before
+        for first, count, own in segments:
+            opinion = self._segment(first, count, own, trained, kind, opinion, steps)
+        verdict = self._verdict(kind, before, opinion)
+        if verdict is not None and not verdict.accepted:
+            trained.restore_()
+            self.layers = {name: _left(layer, 'the judge found no gain in the whole')
+                           if layer.reason is None else layer for name, layer in self.layers.items()}
+        rest = [PairLayer(name, self.reasons.get(name) or reason or 'not called')
+                for name, reason in choice.items() if name not in self.layers]
+        return PairReport((*self.layers.values(), *rest), self.material.fitted, verdict,
+                          time.perf_counter() - start, self.solving)
+
+    # Set-up
+
+    def _keep(self, item: int, streams: Sequence[Any]) -> None:
+        for stream, batch in enumerate(streams, start=1):
+            self.store.put((INPUT, 0, Run(item, stream)), batch)
+
+    def _trace(self, wanted: dict[str, nn.Module]) -> tuple[dict[str, nn.Module], Trace]:
+        small = self.material.sample(2)
+        units = find_units(self.model)
+        while True:
+            record = trace(self.model, lambda: self.forward(self.model, small), small, units, wanted)
+            opened = open_units(units, record.calls, record.layers)
+            if opened.keys() == units.keys():
+                break
+            units = opened
+        self.reasons = dict.fromkeys(record.chosen, _CHOSEN)
+        one = self.forward(self.model, self.material.sample(1))
+        _require_independent(one, record.output)
+        return units, record
+
+    def _places(self, wanted: dict[str, nn.Module], record: Trace) -> list[Place]:
+        pointwise = self.config.form == 'pointwise'
+        names = [name for name in record.layers if name not in record.chosen]
+        places = []
+        for index, name in enumerate(names):
+            out = record.exits[name]
+            skip = self.config.skip and not pointwise and out.scale is not None
+            places.append(Place(name, wanted[name], index, record.layers[name],
+                                Positions(wanted[name], pointwise), out, skip))
+        if not places:
+            raise ValueError('The model calls none of the selected layers for these images, or only '
+                             'behind a choice made from the data: select others.')
+        return places
+
+    def _open_court(self) -> tuple[str | None, judge.Opinion | None]:
+        """Keep what the trained model says of the judge's images, and hear it on the worse ones."""
+        if not self.material.judged:
+            return None, None
+        kind = None
+        with self.replay.at(0):
+            for item in self.material.items(judged=True):
+                output = self.replay.run(Run(item.number, 0))
+                kind = kind or judge.resolve(self.config.judge, output)
+                self.store.put(('judge', item.number), output)
+        return kind, self._hear(kind, 0)
+
+    def _hear(self, kind: str, start: int) -> judge.Opinion:
+        """Run the judge's images through the present model; ``start`` parts are finished."""
+        values, same = [], []
+        with self.replay.at(start):
+            for item in self.material.items(judged=True):
+                target = self.store.get(('judge', item.number))
+                outputs = [self.replay.run(Run(item.number, stream))
+                           for stream in range(1, self.material.streams + 1)]
+                values.append(torch.stack([judge.distances(kind, output, target, item.images)
+                                           for output in outputs]))
+                if kind == 'kl':
+                    same.append(torch.stack([judge.agreement(output, target) for output in outputs]))
+        return judge.Opinion.of(values, same)
+
+    # One part of the model
+
+    def _segment(self, first: int, count: int, places: list[Place], trained: Trained,
+                 kind: str | None, opinion: judge.Opinion | None, steps: _Steps):
+        """Fit the layers of a part, let the judge decide, keep the part's outputs."""
+        name = self.replay.order[first]
+        targets = Targets(self.replay, places, self.config.positions, self.config.seed, self.constants)
+        with self.replay.at(first, count, targets.complete):
+            for item in steps.over(self.material.items(), f'{name}: targets'):
+                run = Run(item.number, 0)
+                if item.judged:
+                    self.replay.run(run)
+                    continue
+                with targets.watching(run, item.first, item.images):
+                    self.replay.run(run)
+        done = []
+        for place in places:
+            trained.remember(changed_tensors(place))
+            done.append(self._fit(first, place, targets, steps))
+        if kind is not None and any(each.fit.ridge is not None for each in done):
+            steps.next(f'{name}: judge')
+            heard = self._hear(kind, first)
+            shares = self.config.shares
+            better, _ = judge.gain(opinion.weigh(shares), heard.weigh(shares))
+            if better > 0:
+                opinion = heard
+            else:
+                for each in done:
+                    trained.restore_(changed_tensors(each.place))
+                done = [replace(each, kept=each.fit.ridge is None) for each in done]
+        for each in done:
+            self._note(each)
+        with self.replay.at(first, count):
+            for item in steps.over(self.material.items(), f'{name}: outputs'):
+                for stream in range(1, self.material.streams + 1):
+                    self.replay.run(Run(item.number, stream))
+        self.replay.release(first + count, (Run(item.number, stream) for item in self.material.items()
+                                            for stream in range(self.material.streams + 1)))
+        return opinion
+
+    def _fit(self, first: int, place: Place, targets: Targets, steps: _Steps) -> _Done:
+        start = time.perf_counter()
+        wide = place.layer.weight.dtype == torch.float64
+        lacks = Lacks(place, targets, torch.float64 if wide else torch.float32)
+        with self.replay.at(first):
+            for item in steps.over(self.material.items(judged=False), place.name):
+                for stream in range(1, self.material.streams + 1):
+                    run = Run(item.number, stream)
+                    with lacks.watching(run, item.first, item.images):
+                        self.replay.run(run)
+        solving = time.perf_counter()
+        halves = [[sums.reduced() for sums in half] for half in lacks.halves]
+        _require_finite(place, halves)
+        shift = bias_place(place) is not None and place.positions.shiftable
+        choose = self.config.ridge == 'auto'
+        ridges = RIDGES if choose else (self.config.ridge, )
+        if self.config.form == 'bias':
+            ridges = ()
+        ridges = (*ridges, inf) if shift and (choose or not ridges) else ridges
+        fit = Fit.nothing(halves) if not ridges else fit_halves(
+            halves, self.config.shares, ridges, shift, choose, solver(self.config.form, place))
+        size = 0.0 if fit.ridge is None else write_(place, fit, self.config.damping)
+        self.solving += time.perf_counter() - solving
+        variance = max(targets.variance(place.name), 1e-300)
+        return _Done(place, fit, size, tuple(x / variance for x in fit.before),
+                     tuple(x / variance for x in fit.after), time.perf_counter() - start)
+
+    def _note(self, done: _Done) -> None:
+        reason = None if done.fit.ridge is not None else 'no gain between halves of the images'
+        place = done.place
+        layer = PairLayer(place.name, reason, done.before, done.after, done.size, done.fit.ridge,
+                          place.skip, None if done.fit.shift is None else bias_place(place),
+                          done.seconds)
+        self.layers[place.name] = layer if done.kept else _left(
+            layer, 'the judge found no gain in its block')
+
+    def _verdict(self, kind, before, after) -> Verdict | None:
+        if kind is None:
+            return None
+        shares, images = self.config.shares, before.values.shape[1]
+        better, error = judge.gain(before.weigh(shares), after.weigh(shares))
+        return Verdict(kind, images, tuple(before.values.mean(1).tolist()),
+                       tuple(after.values.mean(1).tolist()), _plain(before.agreement),
+                       _plain(after.agreement), better, error,
+                       better > error * judge.quantile(images))
+
+
+class _Steps:
+    """Tells how far a walk has got."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def next(self, text: str) -> None:
+        """A step without parts is under way."""
+        self.progress(self.done / self.total, text)
+        self.done += 1
+
+    def over(self, items: Sequence[Item], text: str) -> Iterator[Item]:
+        """A step of several items."""
+        for index, item in enumerate(items):
+            self.progress((self.done + index / len(items)) / self.total, text)
+            yield item
+        self.done += 1
+
+
+def _segments(order: list[str], places: list[Place]) -> list[tuple[int, int, list[Place]]]:
+    """Parts that are fitted one after the other: index of the first unit, number of units, layers in
+    call order. A unit without layers goes with the one before it."""
+    segments: list[tuple[int, int, list[Place]]] = []
+    for index, name in enumerate(order):
+        own = [p for p in places if not name or p.name == name or p.name.startswith(f'{name}.')]
+        if own or not segments:
+            segments.append((index, 1, own))
+        else:
+            first, count, before = segments[-1]
+            segments[-1] = first, count + 1, before
+    while segments and not segments[-1][2]:
+        segments.pop()
+    return segments
+
+
+def _left(layer: PairLayer, reason: str) -> PairLayer:
+    return replace(layer, reason=reason, after=layer.before, step=0.0)
+
+
+def _plain(values: Tensor | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values.tolist())
+
+
+def _require_finite(place: Place, halves: Sequence[Sequence[PairSums]]) -> None:
+    for sums in (each for half in halves for each in half if each.count):
+        if not all(value.isfinite().all() for value in (
+                sums.cross, sums.square, sums.moments.total, sums.moments.scale)):
+            raise FloatingPointError(
+                f'{place.name}: its input or output had non-finite values (NaN or infinity), so nothing '
+                f'can be fitted. Check the model and the images.')
+
+
+def _require_independent(one: Any, several: Any) -> None:
+    """Refuse a model whose output for an image depends on the images beside it."""
+    for alone, beside in zip(tensors_in(one), tensors_in(several)):
+        if not alone.is_floating_point() or not alone.dim() or alone.shape[1:] != beside.shape[1:]:
+            continue
+        beside = beside[:len(alone)]
+        if not torch.allclose(alone, beside, rtol=1e-2, atol=1e-2 * beside.abs().max().item()):
+            raise ValueError('What the model gives for an image depends on the other images of its '
+                             'batch, so worse and clean images cannot be compared. Put it in '
+                             'evaluation mode, or leave such layers out.')
