@@ -29,9 +29,10 @@ class PairConfig:
         clean_weight: Weight of clean images (>= 0) against 1 for worse ones, shared among the
             corruptions. Less gives more on worse images and costs more on clean ones; ``math.inf``
             leaves the model as it is.
-        ridge: Pull of the new weights towards the trained ones (> 0), in units of the mean variance
-            of the layer's input; ``'auto'`` chooses it layer by layer by cross-validation between
-            halves of the images, leaving the layer as it is among the candidates.
+        ridge: Pull of the new weights towards the trained ones (>= 0), in units of the mean variance
+            of the layer's input; 0 needs more positions than unknowns. ``'auto'`` chooses it layer
+            by layer by cross-validation between halves of the images; leaving the layer as it is
+            is one of the candidates.
         positions: Output positions drawn per image and call of a layer (>= 1).
         damping: Share of the step from the trained to the fitted weights that is taken, in (0, 1].
         skip: Let the last layer of a residual branch make up for what the skip connection carries.
@@ -67,7 +68,7 @@ class PairConfig:
         for name, least in (('positions', 1), ('memory', 0), ('seed', 0)):
             object.__setattr__(self, name, integer(name, getattr(self, name), least))
         if self.ridge != 'auto':
-            _within('ridge', self.ridge, lambda x: 0 < x < math.inf, "'auto' or a finite number > 0")
+            _within('ridge', self.ridge, lambda x: 0 <= x < math.inf, "'auto' or a finite number >= 0")
         _within('clean_weight', self.clean_weight, lambda x: x >= 0, 'a number >= 0')
         _within('damping', self.damping, lambda x: 0 < x <= 1, 'a number in (0, 1]')
         _within('held_out', self.held_out, lambda x: 0 <= x <= 0.5, 'a number in [0, 0.5]')
