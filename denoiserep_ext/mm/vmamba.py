@@ -62,7 +62,7 @@ class VMamba(Backbone, BaseModule):
 def _check(pretrained: Initialiser) -> None:
     unknown = sorted(pretrained.keys() - {'type', *_OPTIONS})
     if unknown:
-        raise ValueError(f'init_cfg: VMamba does not take {", ".join(unknown)}. Its files are read on the '
-                         f'CPU and under whatever prefix; there are {" and ".join(sorted(_OPTIONS))}.')
+        raise ValueError(f'init_cfg: VMamba does not take {", ".join(unknown)}. Its files are read on '
+                         f'the CPU and under whatever prefix; there are {" and ".join(sorted(_OPTIONS))}.')
     if not isinstance(pretrained.get('checkpoint'), str):
         raise ValueError(f'init_cfg: checkpoint={pretrained.get("checkpoint")!r} must be a file or URL.')
