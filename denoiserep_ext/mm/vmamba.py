@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from ..models.vmamba import VMamba as Backbone
 from ..registry import MODELS
 
-_OPTIONS = {'checkpoint', 'unsafe'}  # of init_cfg, beside its type
+_OPTIONS = 'checkpoint', 'unsafe'  # of init_cfg, beside its type
 
 Initialiser = dict[str, Any]
 
@@ -63,6 +63,6 @@ def _check(pretrained: Initialiser) -> None:
     unknown = sorted(pretrained.keys() - {'type', *_OPTIONS})
     if unknown:
         raise ValueError(f'init_cfg: VMamba does not take {", ".join(unknown)}. Its files are read on '
-                         f'the CPU and under whatever prefix; there are {" and ".join(sorted(_OPTIONS))}.')
+                         f'the CPU and under whatever prefix; there are {" and ".join(_OPTIONS)}.')
     if not isinstance(pretrained.get('checkpoint'), str):
         raise ValueError(f'init_cfg: checkpoint={pretrained.get("checkpoint")!r} must be a file or URL.')

@@ -115,8 +115,9 @@ class VMamba(nn.Module):
         if any(tensor.is_meta for tensor in _tensors(self).values()):
             raise ValueError('The backbone is on the meta device, where there is no memory for weights: '
                              'build it elsewhere, or give it memory by to_empty(device=...) first.')
+        state = read_official(source, unsafe)
         try:
-            converted = convert_state(read_official(source, unsafe), _tensors(self))
+            converted = convert_state(state, _tensors(self))
         except ValueError as error:
             raise ValueError(f'{source}: {error}') from error
         self.load_state_dict(converted.state, strict=True)

@@ -134,8 +134,9 @@ def test_nan_in_weights_is_an_error_in_words(tmp_path, config_file, baseline, ca
     poisoned = load(baseline)
     poisoned['model']['backbone.conv1.bn.bias'][0] = float('nan')
     torch.save(poisoned, tmp_path / 'nan.pth')
+    weights = ['MODEL.WEIGHTS', str(tmp_path / 'nan.pth')]
     for flags in ([], ['--eval-only']):
-        assert run(['--config-file', config_file, *flags, 'MODEL.WEIGHTS', str(tmp_path / 'nan.pth')]) == 2
+        assert run(['--config-file', config_file, *flags, *weights]) == 2
         assert 'NaN or infinity, in 1 tensors: backbone.conv1.bn.bias' in capsys.readouterr().err
 
 

@@ -145,7 +145,8 @@ def test_best_checkpoint_survives_a_resume(tmp_path, digits, baseline):
 
 
 @pytest.mark.parametrize('content', ['cut', 'no metric'])
-def test_a_damaged_best_checkpoint_does_not_keep_from_resuming(tmp_path, digits, baseline, content, caplog):
+def test_a_damaged_best_checkpoint_does_not_keep_from_resuming(tmp_path, digits, baseline, content,
+                                                               caplog):
     def config():
         return reid_config(tmp_path, digits, 'MODEL.WEIGHTS', baseline, 'TEST.EVAL_PERIOD', 1)
 
@@ -199,7 +200,8 @@ def test_a_diverged_host_is_not_blamed_on_the_predictors(tmp_path, digits, basel
     with torch.no_grad():
         for parameter in trainer.model.backbone.parameters():
             parameter.fill_(float('inf'))
-    for act in (lambda: trainer.checkpointer.save('model'), lambda: trainer.test(trainer.cfg, trainer.model)):
+    for act in (lambda: trainer.checkpointer.save('model'),
+                lambda: trainer.test(trainer.cfg, trainer.model)):
         with pytest.raises(FloatingPointError, match='backbone.* is not finite.*it is its training that '
                                                      'has diverged, not the predictors'):
             act()
