@@ -68,6 +68,14 @@ class ConvStemEmbed(nn.Module):
         return self.proj(self.conv(x)).flatten(2).transpose(1, 2)
 
 
+class TransReID(VisionTransformer):
+    """FastReID's ViT, whose feature is a copy of the class token instead of a view into all tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [B, embed_dim, 1, 1] of images [B, 3, H, W]."""
+        return super().forward(x).contiguous()
+
+
 @BACKBONE_REGISTRY.register()
 def build_transreid_vit_backbone(cfg: CfgNode) -> nn.Module:
     """FastReID's ViT in the sizes of TransReID-SSL.
@@ -95,7 +103,7 @@ def build_transreid_vit_backbone(cfg: CfgNode) -> nn.Module:
 
 
 def transreid_vit(depth: str, size: tuple[int, int], stride_size: tuple[int, int] = (16, 16),
-                  **rates: float) -> VisionTransformer:
+                  **rates: float) -> TransReID:
     """A ViT of TransReID-SSL.
 
     Args:
@@ -111,8 +119,8 @@ def transreid_vit(depth: str, size: tuple[int, int], stride_size: tuple[int, int
     if name not in ARCHITECTURES or stem not in ('', 'ics'):
         raise ValueError(f'MODEL.BACKBONE.DEPTH {depth!r}: choose one of '
                          f'{", ".join(f"{n}{s}" for n in ARCHITECTURES for s in ("", "_ics"))}.')
-    model = VisionTransformer(img_size=size, stride_size=stride_size, mlp_ratio=4, qkv_bias=True,
-                              **ARCHITECTURES[name], **rates)
+    model = TransReID(img_size=size, stride_size=stride_size, mlp_ratio=4, qkv_bias=True,
+                      **ARCHITECTURES[name], **rates)
     if stem:
         if stride_size != (16, 16):
             raise ValueError('The ICS stem has patches side by side: MODEL.BACKBONE.STRIDE_SIZE must '

@@ -9,7 +9,7 @@ from yacs.config import CfgNode
 from denoiserep_ext import VMamba
 from denoiserep_ext.models.vmamba_variants import ARCHITECTURES
 from denoiserep_ext.reid import get_cfg
-from denoiserep_ext.reid.backbones import build_swin_backbone, build_vmamba_backbone
+from denoiserep_ext.reid.backbones import build_swin_backbone, build_vmamba_backbone, transreid_vit
 
 
 @pytest.fixture
@@ -48,6 +48,13 @@ def test_maps_are_in_order_for_operators_that_read_memory(build, depth, nano):
     channels_last = features.contiguous(memory_format=torch.channels_last)
     assert torch.equal(ours, ops.roi_align(channels_last.contiguous(), rois, (2, 2), scale, 2))
     assert not torch.allclose(ours, ops.roi_align(channels_last, rois, (2, 2), scale, 2), atol=0.1)
+
+
+@pytest.mark.parametrize('depth', ['small', 'small_ics'])
+def test_the_class_token_is_no_view_into_all_tokens(depth):
+    with torch.no_grad():
+        features = transreid_vit(depth, (64, 32)).eval()(torch.randn(2, 3, 64, 32))
+    assert features.shape == (2, 384, 1, 1) and features.is_contiguous()
 
 
 def test_options_of_yacs_in_a_file_are_left_out(trained):
