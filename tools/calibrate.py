@@ -80,6 +80,14 @@ def parse_args():
     return parser.parse_args()
 
 
+def read_share(text):
+    """``(k, n)`` of ``K/N``."""
+    index, slash, of = text.partition('/')
+    if not (slash and index.isdecimal() and of.isdecimal()):
+        raise ValueError(f'share {text!r} is none: give K/N, say 1/4.')
+    return int(index), int(of)
+
+
 def build_host(args, data):
     """The model with its images and evaluator."""
     validating = args.sweep is not None
@@ -104,8 +112,8 @@ def run(args):
     strength = 1.0 if noise == 'within_class' and args.strength is None else args.strength
     denoising = Denoising(noise, strength, args.step_stride, args.steps, args.update,
                           args.centre and noise == 'within_class')
-    options = PassOptions(args.tokens or None, args.seed, tuple(map(int, args.share.split('/'))),
-                          args.moments, args.save_moments)
+    options = PassOptions(args.tokens or None, args.seed, read_share(args.share), args.moments,
+                          args.save_moments)
     data = DataOptions(args.images or None, args.image_folder, args.val_images or None, args.seed,
                        args.batch_size, args.workers)
     if args.out is None and not options.partial:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..core.fit.embedding import Affine
 from ..datasets.folders import images_below
-from ..reid.config import settings_of
+from ..reid.config import remove_denoiserep_config, settings_of
 from ..reid.datasets import check_data, check_test_items, read_dataset
 from ..reid.heads import PreNeckHead
 from ..reid.models import load_model
@@ -213,9 +213,7 @@ class FastReID(Host):
         cfg = self._head_cfg.clone()
         cfg.defrost()
         cfg.MODEL.WEIGHTS = ''
-        for node, key in ((cfg.MODEL, 'DENOISEREP'), (cfg, 'SEED'), (cfg.DATASETS, 'ROOT')):
-            del node[key]  # stock FastReID knows none of them
-        path.write_text(cfg.dump())
+        path.write_text(remove_denoiserep_config(cfg).dump())
 
 
 def _embedding_parts(heads: nn.Module) -> tuple[Tensor | None, Tensor, Tensor]:

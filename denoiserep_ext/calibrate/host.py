@@ -165,17 +165,17 @@ class Host(ABC):
         """Write the present model, and the config that goes with it where its structure changed.
 
         Returns:
-            The files, each there as a whole.
+            The files, each there as a whole; none of them is there before all are written.
         """
         out.parent.mkdir(parents=True, exist_ok=True)
-        files = [out]
-        if self._swapped.keys() - self._same_structure:
-            config = out.with_suffix(self.config_suffix)
-            with parked(config) as partial:
-                self.write_config(partial)
-            files.append(config)
-        write_whole(self.checkpoint(), out)
-        return files
+        if not self._swapped.keys() - self._same_structure:
+            write_whole(self.checkpoint(), out)
+            return [out]
+        config = out.with_suffix(self.config_suffix)
+        with parked(config) as partial:
+            self.write_config(partial)
+            write_whole(self.checkpoint(), out)
+        return [out, config]
 
     def remember(self) -> None:
         """Note the present weights, to come back to by :meth:`restore`."""

@@ -137,15 +137,20 @@ def calibrate(host: Host, out: Path | None, denoising: Denoising, options: PassO
         print(f'\nvalidation: {host.split}\n{report.table(result)}\n\n{result.verdict}')
         chosen = result.best.denoising
         figures['test'] = _test(host, moments, chosen, result)
+    files = []
+    if sweep is None or result.gains or sweep.write_anyway:
+        # Before what is told of it: an interrupted run leaves nothing behind that the next one would
+        # refuse to replace.
+        done = denoise_(host, host.layers, moments, chosen)
+        files = host.save(out)
+    if sweep is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(figures, _beside(out, 'sweep.json'))
         report.save_picture(result, _beside(out, 'sweep.png'), out.stem)
         print(f'figures and picture: {_beside(out, "sweep.json")}, {_beside(out, "sweep.png")}')
-        if not (result.gains or sweep.write_anyway):
-            print('No gain, no model written (--write-anyway writes the best one all the same).')
-            return figures
-    done = denoise_(host, host.layers, moments, chosen)
-    files = host.save(out)
+    if not files:
+        print('No gain, no model written (--write-anyway writes the best one all the same).')
+        return figures
     figures.update(denoising=str(chosen), cost=done.cost, files=[str(file) for file in files])
     print(f'{chosen}:\n{done}\nwrote {", ".join(map(str, files))}: plain weights for the stock '
           f'{"config beside them" if len(files) > 1 else "config"}')

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     It is computed in float32, or float64 where an input has it, also under autocast.
 
     Args:
-        u: Sequences [b, K, L, D], one for each of K directions.
+        u: Sequences [b, K, L, D], one for each of K directions; b may be 0.
         delta: Step sizes before the softplus [b, K, L, D].
         A: Rates [K, D, N]; negative ones forget.
         B: Input weights [b, K, L, N].
@@ -46,8 +47,9 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
     _check_shapes(u, delta, A, B, C, D, delta_bias)
     if backend not in (None, 'chunked', *KERNELS):
         raise ValueError(f'backend={backend!r}: choose chunked, {", ".join(KERNELS)} or None.')
-    with torch.autocast(u.device.type, enabled=False):
-        if backend != 'chunked':
+    # There is no autocast on meta.
+    with nullcontext() if u.is_meta else torch.autocast(u.device.type, enabled=False):
+        if backend != 'chunked' and len(u):
             kernel = kernel_for(u, A.shape[2], backend)
             if kernel is not None:
                 return compiled_scan(kernel, u, delta, A, B, C, D, delta_bias)
@@ -91,8 +93,8 @@ def stepwise_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
 
 def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
                   delta_bias: Tensor) -> None:
-    if u.ndim != 4 or A.ndim != 3 or 0 in u.shape:
-        raise ValueError(f'u must be [b, K, L, D] with nothing of size 0, and A [K, D, N]: got '
+    if u.ndim != 4 or A.ndim != 3 or 0 in u.shape[1:]:
+        raise ValueError(f'u must be [b, K, L, D] with nothing but b of size 0, and A [K, D, N]: got '
                          f'{list(u.shape)} and {list(A.shape)}.')
     b, K, L, channels = u.shape
     N = A.shape[2]

@@ -4,17 +4,19 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ..core.checks import integer
 from .vmamba_checkpoints import Conversion, convert_state, read_official
 from .vmamba_variants import architecture
 from .vss_block import LayerNorm2d, VSSBlock
 
 logger = logging.getLogger(__name__)
+
 
 class VMamba(nn.Module):
     """VMamba as a backbone.
@@ -50,16 +52,18 @@ class VMamba(nn.Module):
         dims, depths = settings.pop('dims'), settings.pop('depths')
         self.num_stages = len(depths)
         self.out_indices = _stages(out_indices, self.num_stages)
-        if not 0 <= drop_path_rate < 1:
+        in_channels = integer('in_channels', in_channels, 1)
+        if not isinstance(drop_path_rate, Real) or not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate={drop_path_rate!r} must be in [0, 1).')
-        if not -1 <= frozen_stages <= self.num_stages:
+        self.frozen_stages = integer('frozen_stages', frozen_stages, -1)
+        if self.frozen_stages > self.num_stages:
             raise ValueError(f'frozen_stages={frozen_stages!r} must be from -1 (none) to '
                              f'{self.num_stages}.')
-        self.frozen_stages = frozen_stages
         self.channels = tuple(dims * 2**i for i in range(self.num_stages))
 
         self.patch_embed = _patch_embed(in_channels, dims)
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        last = max(sum(depths) - 1, 1)
+        rates = (drop_path_rate * block / last for block in itertools.count())
         self.layers = nn.ModuleList()
         for channels, depth, wider in zip(self.channels, depths, (*self.channels[1:], None)):
             stage = nn.Module()
@@ -76,17 +80,18 @@ class VMamba(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Normalised feature maps of the stages ``out_indices``, at 1/4, 1/8, 1/16 and 1/32 of the
-        image's height and width, rounded up.
+        image's height and width, rounded up, contiguous as [B, C, H, W].
 
         Args:
-            x: Images [B, in_channels, H, W] of any size.
+            x: Images [B, in_channels, H, W] of any size; B may be 0.
         """
         x = self.patch_embed(x)
         outputs = []
         for i, stage in enumerate(self.layers):
             x = stage.blocks(x)
             if i in self.out_indices:
-                outputs.append(getattr(self, f'outnorm{i}')(x))
+                # Operators behind a backbone (mmcv's RoIAlign) read memory without asking for strides.
+                outputs.append(getattr(self, f'outnorm{i}')(x).contiguous())
             if i == self.out_indices[-1]:
                 break
             x = stage.downsample(x)
@@ -95,7 +100,8 @@ class VMamba(nn.Module):
     def load_pretrained(self, source: str | Path, unsafe: bool = False) -> Conversion:
         """Take the weights of an official checkpoint.
 
-        Every tensor is accounted for: what the backbone has no place for is named in the result.
+        Every tensor is accounted for: what the backbone has no place for is named in the result. A
+        file's averaged weights (``model_ema``) are taken where it has no others.
 
         Args:
             source: File, or URL to download (once) and read.
@@ -103,11 +109,15 @@ class VMamba(nn.Module):
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is damaged, holds no VMamba or another one, naming what does not fit;
-                nothing is changed then.
+            ValueError: if it is damaged, holds no VMamba or another one, naming what does not fit, or
+                if the backbone is on ``meta``; nothing is changed then.
         """
+        if any(tensor.is_meta for tensor in _tensors(self).values()):
+            raise ValueError('The backbone is on the meta device, where there is no memory for weights: '
+                             'build it elsewhere, or give it memory by to_empty(device=...) first.')
+        state = read_official(source, unsafe)
         try:
-            converted = convert_state(read_official(source, unsafe), _tensors(self))
+            converted = convert_state(state, _tensors(self))
         except ValueError as error:
             raise ValueError(f'{source}: {error}') from error
         self.load_state_dict(converted.state, strict=True)
@@ -144,10 +154,10 @@ class VMamba(nn.Module):
             module.eval().requires_grad_(False)
 
 
-def _stages(indices: Sequence[int], count: int) -> tuple[int, ...]:
-    if isinstance(indices, int):
-        indices = (indices, )
-    stages = sorted({i + count if i < 0 else i for i in indices})
+def _stages(indices: int | Sequence[int], count: int) -> tuple[int, ...]:
+    listed = indices if isinstance(indices, Sequence) and not isinstance(indices, str) else (indices, )
+    listed = [integer('each of out_indices', i, -count) for i in listed]
+    stages = sorted({i + count if i < 0 else i for i in listed})
     if not stages or not 0 <= stages[0] <= stages[-1] < count:
         raise ValueError(f'out_indices={indices!r}: there are stages 0 to {count - 1}.')
     return tuple(stages)

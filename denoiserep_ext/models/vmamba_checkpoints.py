@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ _RENAMED = tuple((re.compile(pattern), name) for pattern, name in (
 ))
 _OUTNORM = re.compile(r'outnorm\d+\.(weight|bias)')
 _OTHERS = re.compile(r'classifier\.(norm|head)\.(weight|bias)|' + _OUTNORM.pattern)
+_WEIGHTS = ('model', 'state_dict')
 _URL = ('http://', 'https://')
-_BLOCK = re.compile(r'layers\.(\d+)\.blocks\.(\d+)\.op\.in_proj\.weight')
+_STAGE = re.compile(r'layers\.(\d+)\.')
+_BLOCK = re.compile(_STAGE.pattern + r'blocks\.(\d+)\.op\.in_proj\.weight')
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def read_official(source: str | Path, unsafe: bool = False) -> dict[str, Tensor]
     """The model's tensors of a checkpoint of the official code, of mmengine or of FastReID.
 
     Args:
-        source: File or URL.
+        source: File or URL. Averaged weights (``model_ema``) are taken where there are no others.
         unsafe: See :func:`~denoiserep_ext.core.files.reading.read_checkpoint`.
 
     Raises:
@@ -66,7 +69,9 @@ def read_official(source: str | Path, unsafe: bool = False) -> dict[str, Tensor]
         ValueError: if it cannot be read.
     """
     checkpoint = read_checkpoint(_downloaded(str(source)), unsafe)
-    for key in ('model', 'state_dict'):
+    if not any(isinstance(checkpoint.get(key), Mapping) for key in _WEIGHTS):
+        checkpoint = checkpoint.get('model_ema', checkpoint)
+    for key in _WEIGHTS:
         if isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
     state = {re.sub(r'^module\.', '', name): value for name, value in checkpoint.items()
@@ -100,15 +105,17 @@ def official_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def convert_state(state: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Conversion:
     """Weights for a backbone from a state dict in any of the layouts, every tensor accounted for.
 
-    A backbone of one output is one of classification: it takes the norm in front of the classifier.
-    Backbones of dense tasks have norms of their own, which start fresh unless the file has them.
+    A backbone whose only output is the last stage's is one of classification: it takes the norm in
+    front of the classifier. Others have norms of their own, which start fresh (ones and zeros) unless
+    the file has them.
 
     Args:
         state: Tensors by name.
         wanted: All parameters and buffers of the backbone. Those of noise predictors may be missing.
 
     Raises:
-        ValueError: naming tensors that are missing, left over or of another shape.
+        ValueError: naming tensors that are missing, left over or of another shape, or if the weights
+            are of a VMamba with a gate, or of none.
     """
     state = official_names(state)
     require_vmamba(state)
@@ -116,7 +123,9 @@ def convert_state(state: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Con
     left = [name for name in state if name not in wanted and _OTHERS.fullmatch(name)]
     converted = {name: _shaped(value, wanted.get(name)) for name, value in state.items()
                  if name not in left}
-    converted.update({name: wanted[name].detach().clone() for name in fresh})
+    # Values, not the model's tensors: that one may be on meta.
+    converted.update({name: torch.full(wanted[name].shape, float(name.endswith('weight')),
+                                       dtype=wanted[name].dtype) for name in fresh})
     reason = misfit(converted, wanted, lambda name: '.denoiser.' in name)
     if reason:
         raise ValueError(f'the weights do not fit ({reason}). They are of arch={arch_of(state)!r}.')
@@ -124,25 +133,37 @@ def convert_state(state: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Con
 
 
 def require_vmamba(state: Mapping[str, Any]) -> None:
-    """Refuse tensors of something else, under the names of the raw-parameter layout.
+    """Refuse tensors of something else, and those of releases with a gate, under the names of the
+    raw-parameter layout.
 
     Raises:
-        ValueError: naming some of them.
+        ValueError: naming some of them, or the gate.
     """
     if not any(_BLOCK.fullmatch(name) for name in state):
         raise ValueError(f'there are no weights of a VMamba among {_some(state)}. Official files of '
                          f'ImageNet belong to the backbone alone: init_cfg=dict(type="Pretrained", '
                          f'checkpoint=...), or convert them by tools/convert_vmamba.py.')
+    if all(map(partial(_gated, state), filter(_BLOCK.fullmatch, state))):
+        raise ValueError('they are of a VMamba with a gate: in_proj has twice the channels of conv2d. '
+                         'The backbone is the released variants without one: VMamba-T[s1l8], -S[s2l15], '
+                         '-B[s2l15] and so on, whose files begin with vssm1_ or vssm_.')
+
+
+def _gated(state: Mapping[str, Any], in_proj: str) -> bool:
+    conv = state.get(in_proj.replace('in_proj', 'conv2d'))
+    return conv is not None and len(state[in_proj]) == 2 * len(conv)
 
 
 def _fit_norms_(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    """Give the classifier's norm to an only output; returns names that are to start fresh."""
+    """Give the classifier's norm to the last stage as only output; returns names that are to start
+    fresh."""
     norms = [name for name in wanted if _OUTNORM.fullmatch(name)]
     saved = {name for name in state if _OUTNORM.fullmatch(name)}
-    if len(norms) == 2 and not saved:
+    last = max(int(m[1]) for m in map(_STAGE.match, wanted) if m)
+    if norms == [f'outnorm{last}.weight', f'outnorm{last}.bias'] and not saved:
         for kind in ('weight', 'bias'):
             if f'classifier.norm.{kind}' in state:
-                state[f'{norms[0].partition(".")[0]}.{kind}'] = state.pop(f'classifier.norm.{kind}')
+                state[f'outnorm{last}.{kind}'] = state.pop(f'classifier.norm.{kind}')
         return []
     classification = len(saved) == 2 or 'classifier.norm.weight' in state
     absent = [name for name in norms if name not in state]

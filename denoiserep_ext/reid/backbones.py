@@ -68,13 +68,22 @@ class ConvStemEmbed(nn.Module):
         return self.proj(self.conv(x)).flatten(2).transpose(1, 2)
 
 
+class TransReID(VisionTransformer):
+    """FastReID's ViT, whose feature is a copy of the class token instead of a view into all tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [B, embed_dim, 1, 1] of images [B, 3, H, W]."""
+        return super().forward(x).contiguous()
+
+
 @BACKBONE_REGISTRY.register()
 def build_transreid_vit_backbone(cfg: CfgNode) -> nn.Module:
     """FastReID's ViT in the sizes of TransReID-SSL.
 
     ``MODEL.BACKBONE.DEPTH``: ``small`` (384 channels, 6 heads), ``base`` (768, 12), ``small_ics`` or
     ``base_ics`` with the convolutional stem. ``PRETRAIN_PATH`` takes a file of TransReID-SSL as it is
-    published; every tensor of it is accounted for.
+    published; every tensor of it is accounted for. ``PRETRAIN_UNSAFE`` allows one that can run code;
+    only for files you trust.
 
     Raises:
         ValueError: for another ``DEPTH``, or a checkpoint that does not fit.
@@ -86,14 +95,15 @@ def build_transreid_vit_backbone(cfg: CfgNode) -> nn.Module:
         attn_drop_rate=node.ATT_DROP_RATE)
     if node.PRETRAIN:
         grid = model.patch_embed.num_y, model.patch_embed.num_x
-        converted = convert_state(read_pretrained(node.PRETRAIN_PATH), model.state_dict(), grid)
+        converted = convert_state(read_pretrained(node, 'a file of TransReID-SSL'), model.state_dict(),
+                                  grid)
         model.load_state_dict(converted.state, strict=True)
         logger.info('%s: %s', node.PRETRAIN_PATH, converted)
     return model
 
 
 def transreid_vit(depth: str, size: tuple[int, int], stride_size: tuple[int, int] = (16, 16),
-                  **rates: float) -> VisionTransformer:
+                  **rates: float) -> TransReID:
     """A ViT of TransReID-SSL.
 
     Args:
@@ -109,8 +119,8 @@ def transreid_vit(depth: str, size: tuple[int, int], stride_size: tuple[int, int
     if name not in ARCHITECTURES or stem not in ('', 'ics'):
         raise ValueError(f'MODEL.BACKBONE.DEPTH {depth!r}: choose one of '
                          f'{", ".join(f"{n}{s}" for n in ARCHITECTURES for s in ("", "_ics"))}.')
-    model = VisionTransformer(img_size=size, stride_size=stride_size, mlp_ratio=4, qkv_bias=True,
-                              **ARCHITECTURES[name], **rates)
+    model = TransReID(img_size=size, stride_size=stride_size, mlp_ratio=4, qkv_bias=True,
+                      **ARCHITECTURES[name], **rates)
     if stem:
         if stride_size != (16, 16):
             raise ValueError('The ICS stem has patches side by side: MODEL.BACKBONE.STRIDE_SIZE must '
@@ -119,17 +129,29 @@ def transreid_vit(depth: str, size: tuple[int, int], stride_size: tuple[int, int
     return model
 
 
-def read_pretrained(path: str) -> dict:
-    """A published file, tensors and plain data only.
+def read_pretrained(node: CfgNode, what: str) -> dict:
+    """The file of ``PRETRAIN_PATH``; tensors and plain data only, unless ``PRETRAIN_UNSAFE``.
+
+    Args:
+        node: ``MODEL.BACKBONE``.
+        what: What the file should be, for the message.
 
     Raises:
-        ValueError: if no path is given.
+        ValueError: if no path is given, or the file is damaged or holds code.
         FileNotFoundError: if there is no such file.
     """
-    if not path:
-        raise ValueError('MODEL.BACKBONE.PRETRAIN needs MODEL.BACKBONE.PRETRAIN_PATH, a file of '
-                         'TransReID-SSL (see README), or set PRETRAIN False.')
-    return read_checkpoint(path)
+    return read_checkpoint(_pretrain_path(node, what), _unsafe(node))
+
+
+def _pretrain_path(node: CfgNode, what: str) -> str:
+    if not node.PRETRAIN_PATH:
+        raise ValueError(f'MODEL.BACKBONE.PRETRAIN needs MODEL.BACKBONE.PRETRAIN_PATH, {what} (see '
+                         f'README), or set PRETRAIN False.')
+    return node.PRETRAIN_PATH
+
+
+def _unsafe(node: CfgNode) -> bool:
+    return node.get('PRETRAIN_UNSAFE', False)  # configs without our keys have none
 
 
 class Swin(nn.Module):
@@ -165,7 +187,7 @@ def build_swin_backbone(cfg: CfgNode) -> nn.Module:
                             stochastic_depth_prob=node.DROP_PATH_RATIO)
     if node.PRETRAIN:
         if node.PRETRAIN_PATH:
-            state = torch.load(node.PRETRAIN_PATH, map_location='cpu', weights_only=True)
+            state = read_pretrained(node, "a file of torchvision's weights")
         else:
             state = Swin_T_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
         model.load_state_dict(state, strict=True)
@@ -185,15 +207,14 @@ def build_vmamba_backbone(cfg: CfgNode) -> nn.Module:
     """VMamba; ``MODEL.BACKBONE.DEPTH`` is ``tiny``, ``small``, ``base`` or another released variant.
 
     ``PRETRAIN_PATH`` takes an official checkpoint, a file or URL; every tensor of it is accounted for.
+    ``PRETRAIN_UNSAFE`` allows one that can run code; only for files you trust.
 
     Raises:
-        ValueError: for another ``DEPTH``, or a checkpoint that does not fit.
+        ValueError: for another ``DEPTH``, or a checkpoint that does not fit or holds code.
     """
     node = cfg.MODEL.BACKBONE
-    model = VMambaMap(str(node.DEPTH), drop_path_rate=node.DROP_PATH_RATIO)
+    model = VMambaMap(str(node.DEPTH), out_indices=(-1, ), drop_path_rate=node.DROP_PATH_RATIO)
     if node.PRETRAIN:
-        if not node.PRETRAIN_PATH:
-            raise ValueError('MODEL.BACKBONE.PRETRAIN needs MODEL.BACKBONE.PRETRAIN_PATH, an official '
-                             'checkpoint of VMamba (see README), or set PRETRAIN False.')
-        logger.info('%s: %s', node.PRETRAIN_PATH, model.load_pretrained(node.PRETRAIN_PATH))
+        path = _pretrain_path(node, 'an official checkpoint of VMamba')
+        logger.info('%s: %s', path, model.load_pretrained(path, _unsafe(node)))
     return model

@@ -32,7 +32,9 @@ def add_denoiserep_config(cfg: CfgNode) -> CfgNode:
     * ``LR_MULT``: for ``SOLVER: sgd``, the predictors' learning rate over ``SOLVER.BASE_LR``.
 
     Beside them, for any meta-architecture: ``SEED`` (-1: a new one each run, as FastReID does; >= 0:
-    runs repeat and resume exactly) and ``DATASETS.ROOT`` ('': the environment's FASTREID_DATASETS).
+    runs repeat and resume exactly), ``DATASETS.ROOT`` ('': the environment's FASTREID_DATASETS) and
+    ``MODEL.BACKBONE.PRETRAIN_UNSAFE`` (True: our backbones take a ``PRETRAIN_PATH`` that can run code;
+    only for files you trust).
     """
     node = CfgNode({'META_ARCH': 'Baseline', 'TARGET': None, 'RECIPE': 'joint', 'PERIOD': 10,
                     'LR_MULT': 1.0})
@@ -43,6 +45,15 @@ def add_denoiserep_config(cfg: CfgNode) -> CfgNode:
     cfg.MODEL.DENOISEREP = node
     cfg.SEED = -1
     cfg.DATASETS.ROOT = ''
+    cfg.MODEL.BACKBONE.PRETRAIN_UNSAFE = False
+    return cfg
+
+
+def remove_denoiserep_config(cfg: CfgNode) -> CfgNode:
+    """Take our keys out of a config, in place: stock FastReID knows none of them."""
+    for node, key in ((cfg.MODEL, 'DENOISEREP'), (cfg, 'SEED'), (cfg.DATASETS, 'ROOT'),
+                      (cfg.MODEL.BACKBONE, 'PRETRAIN_UNSAFE')):
+        del node[key]
     return cfg
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from ..core.fit.learning import Learner, optimizer_like
 from ..core.layer.layers import denoise_layers
 from .config import settings_of
+from .divergence import divergence_named
 
 logger = logging.getLogger('fastreid.denoiserep')
 
@@ -65,7 +66,8 @@ class DenoisingHook(HookBase):
 
     def after_step(self) -> None:
         if self.learner.phase.predictors_learn:
-            self.learner.learn(self.trainer.optimizer, self._block_ends())
+            with divergence_named(self.model):
+                self.learner.learn(self.trainer.optimizer, self._block_ends())
         self._observe(False)  # whatever else runs the model in training mode (PreciseBN) is no sample
         self.trainer.storage.put_scalars(**self.learner.scalars)
 

@@ -47,8 +47,9 @@ def DenoiseRep(cfg) -> nn.Module:
                          f'are {", ".join(known)}.')
     model = META_ARCH_REGISTRY.get(settings.meta_arch)(cfg)
     report = convert_(find_part(model, settings.target), settings.config)
-    for _, layer in denoise_layers(model):
+    for name, layer in denoise_layers(model):
         layer.denoiser.trainable_(False)
+        layer.denoise_name = name  # in full, for messages; convert_ knows its place in the part alone
     logger.info('DenoiseRep converts %s of %s (recipe %s, solver %s):\n%s',
                 settings.target or 'all', settings.meta_arch, settings.recipe.name,
                 settings.config.solver, report)

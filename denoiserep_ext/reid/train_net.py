@@ -16,6 +16,7 @@ from fastreid.utils import comm
 
 from ..core.files.writing import write_json
 from . import Trainer, read_config
+from .checkpoint import last_checkpoint
 from .datasets import check_data
 from .hooks import seed_all
 from .launch import launch
@@ -58,12 +59,23 @@ def save_results(results: dict[str, Any], cfg: CfgNode) -> None:
                 for name, result in results.items()}, path)
 
 
+def check_resume(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """See that there is what to resume from, if that is asked for. A folder without ``last_checkpoint``
+    starts anew.
+
+    Raises:
+        FileNotFoundError: if it names no checkpoint.
+    """
+    if args.resume and not args.eval_only and (Path(cfg.OUTPUT_DIR) / 'last_checkpoint').is_file():
+        last_checkpoint(cfg.OUTPUT_DIR)
+
+
 def run(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        Exit status: 0, or 2 for bad input, said on stderr. Options, data and weights are looked at
-        before anything is written.
+        Exit status: 0, or 2 for bad input or numbers that are not finite, said on stderr. Options, data
+        and weights are looked at before anything is written.
     """
     args = parse_args(argv)
     logging.basicConfig(format='%(message)s')
@@ -75,9 +87,10 @@ def run(argv: list[str] | None = None) -> int:
             raise ValueError('--eval-only needs MODEL.WEIGHTS.')
         else:
             check_data(cfg, not args.eval_only, args.num_gpus * args.num_machines)
+            check_resume(cfg, args)
         cfg.freeze()
         launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args, cfg))
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
         print(f'train_net: {error}', file=sys.stderr)
         return 2
     return 0

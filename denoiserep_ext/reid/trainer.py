@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,10 +19,11 @@ from ..core.files.plain import KEY
 from ..core.fit.recipes import enter_phase_
 from ..core.layer.fusion import held_fused
 from ..core.layer.layers import denoise_layers
-from .checkpoint import PlainCheckpointer, read_reid_checkpoint
+from .checkpoint import PlainCheckpointer, best_metric
 from .compat import loading
 from .datasets import data_root
-from .hooks import DenoisingHook, EpochSeed, IterationPrinter
+from .divergence import divergence_named
+from .hooks import DenoisingHook, EpochSeed, IterationPrinter, unwrapped
 
 logger = logging.getLogger('fastreid.denoiserep')
 
@@ -93,9 +93,8 @@ class Trainer(DefaultTrainer):
                 logger.warning('The checkpoint to resume from holds no DenoiseRep state: its weights '
                                'are taken as plain ones and the predictors start anew.')
             self.denoising.start(checkpoint.get(KEY))
-        best = os.path.join(self.cfg.OUTPUT_DIR, 'model_best.pth')
-        if os.path.isfile(best):  # FastReID would forget how good it was and replace it by the next
-            metric = read_reid_checkpoint(best)['metric']
+        metric = best_metric(self.cfg.OUTPUT_DIR)
+        if metric is not None:  # FastReID would forget it and replace the best checkpoint by the next
             for hook in self._hooks:
                 if isinstance(hook, PeriodicCheckpointer):
                     hook.best_metric = metric
@@ -124,7 +123,10 @@ class Trainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg, model) -> OrderedDict:
         """FastReID's evaluation, with the very weights a checkpoint of this moment would hold."""
-        with held_fused(model) if is_converted(model) else nullcontext():
+        with ExitStack() as stack:
+            if is_converted(model):
+                with divergence_named(unwrapped(model)):
+                    stack.enter_context(held_fused(model))
             return super().test(cfg, model)
 
 

@@ -9,7 +9,12 @@ pytest.importorskip('scipy')
 
 from denoiserep_ext.calibrate.denoising import Denoising  # noqa: E402
 from denoiserep_ext.calibrate.host import DataOptions, Host, Scores, choose  # noqa: E402
-from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate  # noqa: E402
+from denoiserep_ext.calibrate.run import (  # noqa: E402
+    PassOptions,
+    SweepOptions,
+    calibrate,
+    outputs,
+)
 from denoiserep_ext.calibrate.sweep import Point, Sweep  # noqa: E402
 from denoiserep_ext.paired import interval  # noqa: E402
 
@@ -195,7 +200,37 @@ def test_an_interruption_leaves_no_half_file(tmp_path, when, monkeypatch):
         monkeypatch.setattr(torch, 'save', half_written)
     with pytest.raises(KeyboardInterrupt):
         run(host, tmp_path / 'a.pth', write_anyway=True)
-    assert not [p for p in tmp_path.iterdir() if p.suffix == '.pth' or 'partial' in p.name]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('when', ['checkpoint', 'config'])
+def test_a_run_killed_in_its_last_write_can_be_run_again(tmp_path, when, monkeypatch):
+    """Also where the structure changes and a config is written, too."""
+    def fold(affine):
+        host.swap('0', nn.Linear(6, 6))
+        return 'another structure'
+
+    def write_config(path):
+        path.write_text('config')
+        if when == 'config':
+            raise KeyboardInterrupt
+
+    host = ToyHost()
+    host.fold_embedding, host.write_config = fold, write_config
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        if when == 'checkpoint':
+            killed.setattr(torch, 'save', half_written)
+        within_class(host, tmp_path / 'a.pth')
+    assert not any(path.exists() for path in outputs(tmp_path / 'a.pth', True, True))
+    when = 'not at all'
+    files = within_class(host, tmp_path / 'a.pth')['files']
+    assert files == [str(tmp_path / name) for name in ('a.pth', 'a.txt')]
+    assert {p.name for p in tmp_path.iterdir()} == {'a.pth', 'a.txt', 'a_sweep.json', 'a_sweep.png'}
+
+
+def within_class(host, out):
+    return calibrate(host, out, Denoising(), PassOptions(),
+                     SweepOptions(('within_class', ), (1.0, ), write_anyway=True))
 
 
 def interrupted(*_):

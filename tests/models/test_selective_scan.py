@@ -138,9 +138,13 @@ def test_shapes_that_do_not_belong_together_are_named(index, name):
 
 
 def test_nothing_to_scan_is_an_error():
-    for b, L in ((0, 4), (1, 0)):
-        with pytest.raises(ValueError, match='nothing of size 0'):
-            selective_scan(*inputs(b, 4, L, 3, 2))
+    with pytest.raises(ValueError, match='nothing but b of size 0'):
+        selective_scan(*inputs(1, 4, 0, 3, 2))
+
+
+@pytest.mark.parametrize('backend', [None, 'chunked', 'oflex'])
+def test_no_images_scan_to_nothing(backend):
+    assert selective_scan(*inputs(0, 4, 7, 3, 2), backend).shape == (0, 4, 7, 3)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 5), (4, 3), (3, 7)])

@@ -119,6 +119,33 @@ def test_outputs_are_the_stages_asked_for():
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
 
 
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_outputs_are_contiguous_as_any_backbones(layout):
+    """Channels come last within; operators like RoIAlign read raw memory as [B, C, H, W]."""
+    x = torch.randn(2, 3, 32, 48).contiguous(memory_format=layout)
+    assert all(y.is_contiguous() for y in small()(x))
+
+
+def test_no_images_give_empty_maps_and_zero_gradients():
+    model = small().train()
+    maps = model(torch.zeros(0, 3, 32, 48))
+    assert [tuple(y.shape) for y in maps] == [(0, 16, 8, 12), (0, 32, 4, 6), (0, 64, 2, 3)]
+    sum(y.sum() for y in maps).backward()
+    assert all((p.grad == 0).all() for p in model.parameters())
+
+
+def test_it_is_built_and_runs_on_meta():
+    with torch.device('meta'):
+        model = VMamba(SMALL, out_indices=(0, 2))
+        maps = model(torch.zeros(2, 3, 32, 32))
+    assert all(p.is_meta for p in model.parameters())
+    assert [tuple(y.shape) for y in maps] == [(2, 16, 8, 8), (2, 64, 2, 2)]
+    real = VMamba(SMALL, out_indices=(0, 2)).eval()
+    model.load_state_dict(real.state_dict(), assign=True)
+    x = torch.randn(1, 3, 32, 32)
+    assert all(torch.equal(a, b) for a, b in zip(model.eval()(x), real(x)))
+
+
 def test_gradient_checkpointing_changes_nothing_but_memory():
     plain, checkpointed = small(drop_path_rate=0.5), small(drop_path_rate=0.5, with_cp=True)
     checkpointed.load_state_dict(plain.state_dict())
@@ -180,6 +207,28 @@ def autocast(model, x):
     (dict(arch=dict(dims=16)), 'must have dims and depths'),
     (dict(arch=dict(**SMALL, window=7)), 'may have ssm_ratio'),
     (dict(arch=dict(**SMALL, kernel_size=4)), 'kernel_size=4 must be odd'),
+    (dict(arch=dict(**SMALL, kernel_size='3')), 'kernel_size must be an integer'),
+    (dict(arch=None), 'arch=None: choose tiny'),
+    (dict(arch=2), 'arch=2: choose tiny'),
+    (dict(arch=['tiny']), 'choose tiny'),
+    (dict(arch=dict(SMALL, dims='16')), 'dims must be an integer'),
+    (dict(arch=dict(SMALL, dims=[16, 32])), 'dims must be an integer'),
+    (dict(arch=dict(SMALL, dims=0)), 'dims must be an integer >= 2'),
+    (dict(arch=dict(SMALL, depths=2)), 'depths=2 must list the blocks'),
+    (dict(arch=dict(SMALL, depths=())), 'must list the blocks'),
+    (dict(arch=dict(SMALL, depths=(1, 0))), 'each of depths must be an integer >= 1'),
+    (dict(arch=dict(SMALL, depths='22')), 'must list the blocks'),
+    (dict(arch=dict(**SMALL, ssm_ratio='2')), 'ssm_ratio=.2. must be a number'),
+    (dict(arch=dict(**SMALL, ssm_ratio=0.01)), 'ssm_ratio=0.01 must be a number that leaves'),
+    (dict(arch=dict(**SMALL, mlp_ratio=float('nan'))), 'mlp_ratio=nan must be a number'),
+    (dict(arch=dict(**SMALL, mlp_ratio=None)), 'mlp_ratio=None must be a number'),
+    (dict(arch=dict(**SMALL, d_state=0)), 'd_state must be an integer >= 1'),
+    (dict(arch=dict(**SMALL, dt_rank=1.5)), "dt_rank, if not 'auto', must be an integer"),
+    (dict(arch=SMALL, in_channels=0), 'in_channels must be an integer >= 1'),
+    (dict(arch=SMALL, out_indices='01'), 'each of out_indices must be an integer'),
+    (dict(arch=SMALL, out_indices=None), 'each of out_indices must be an integer'),
+    (dict(arch=SMALL, drop_path_rate='0.1'), r'must be in \[0, 1\)'),
+    (dict(arch=SMALL, frozen_stages=None), 'frozen_stages must be an integer >= -1'),
     (dict(arch=SMALL, out_indices=(3, )), 'stages 0 to 2'),
     (dict(arch=SMALL, out_indices=()), 'stages 0 to 2'),
     (dict(arch=SMALL, drop_path_rate=1.0), r'must be in \[0, 1\)'),

@@ -3,7 +3,9 @@ import copy
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -126,6 +128,23 @@ def toolbox(state):
     backbone = {f'backbone.{key.replace("classifier.norm", "outnorm1")}': value
                 for key, value in state.items() if 'head' not in key}
     return {'state_dict': {**backbone, 'head.fc.weight': state['classifier.head.weight']}}
+
+
+@layout
+def averaged_alone(state):
+    """As the training script leaves it where only the average was kept."""
+    return {'model_ema': state, 'max_accuracy_ema': 82.6}
+
+
+def as_trained(state, options):
+    """As the training script saves it: averaged weights beside the model's, its options with them."""
+    return {'model': state, 'model_ema': {k: v + 1 for k, v in state.items()}, 'epoch': 264,
+            'optimizer': {'state': {}, 'param_groups': []}, 'config': options}
+
+
+@layout
+def with_options_of_argparse(state):
+    return as_trained(state, Namespace(cfg='vmamba.yaml', opts=None, ema=Namespace(decay=0.9999)))
 
 
 @pytest.mark.parametrize('write', LAYOUTS.values(), ids=LAYOUTS)
@@ -255,6 +274,78 @@ def test_half_a_norm_is_not_made_up(tmp_path):
     torch.save(dense, tmp_path / 'half.pth')
     with pytest.raises(ValueError, match='1 missing: outnorm0.bias'):
         VMamba(SMALL, out_indices=(0, 1)).load_pretrained(tmp_path / 'half.pth')
+
+
+def test_options_of_yacs_are_left_out(tmp_path, monkeypatch):
+    """A frozen CfgNode as it is pickled: a dict with attributes, a set among them. Reading such a file
+    needs no yacs."""
+    class CfgNode(dict):
+        pass
+
+    CfgNode.__module__, CfgNode.__qualname__ = 'yacs.config', 'CfgNode'
+    options = CfgNode(MODEL=CfgNode(NAME='vssm', DEPTHS=[2, 2, 8, 2]), BASE=[''])
+    options.__dict__.update(__immutable__=True, __deprecated_keys__={'OLD'}, __renamed_keys__={})
+    state = official()
+    with monkeypatch.context() as installed:
+        for name in ('yacs', 'yacs.config'):
+            installed.setitem(sys.modules, name, ModuleType(name))
+        sys.modules['yacs.config'].CfgNode = CfgNode
+        torch.save(as_trained(state, options), tmp_path / 'trained.pth')
+    read = read_official(tmp_path / 'trained.pth')
+    assert read.keys() == state.keys() and all(torch.equal(read[k], state[k]) for k in state)
+
+
+def test_code_in_a_file_is_run_on_request_alone(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / 'attacked', )
+
+    torch.save(as_trained(official(), Attack()), tmp_path / 'evil.pth')
+    model = VMamba(SMALL, out_indices=(1, ))
+    with pytest.raises(ValueError, match='evil.pth cannot be read safely.*you trust.*unsafe=True'):
+        model.load_pretrained(tmp_path / 'evil.pth')
+    assert not (tmp_path / 'attacked').exists()
+    model.load_pretrained(tmp_path / 'evil.pth', unsafe=True)
+    assert (tmp_path / 'attacked').exists()
+
+
+def test_an_only_output_before_the_last_stage_has_a_norm_of_its_own(tmp_path):
+    state = official()
+    torch.save(raw(state), tmp_path / 'official.pth')
+    model = VMamba(SMALL, out_indices=(0, ))
+    converted = model.load_pretrained(tmp_path / 'official.pth')
+    assert converted.fresh == ('outnorm0.weight', 'outnorm0.bias')
+    assert 'classifier.norm.weight' in converted.left
+    own = model.state_dict()
+    assert all(torch.equal(own[key], state[key]) for key in own if key in state)
+
+
+def test_fresh_norms_are_ones_and_zeros_whatever_was_there(tmp_path):
+    torch.save(raw(official()), tmp_path / 'official.pth')
+    model = random_(VMamba(SMALL, out_indices=(0, 1)))
+    model.load_pretrained(tmp_path / 'official.pth')
+    assert (model.outnorm0.weight == 1).all() and (model.outnorm1.bias == 0).all()
+
+
+def test_a_model_on_meta_takes_a_host_s_weights_and_refuses_a_file(tmp_path):
+    with torch.device('meta'):
+        model = VMamba(SMALL, out_indices=(0, 1))
+    torch.save(raw(official()), tmp_path / 'official.pth')
+    with pytest.raises(ValueError, match='on the meta device.*to_empty'):
+        model.load_pretrained(tmp_path / 'official.pth')
+    model.load_state_dict(official(), strict=True, assign=True)
+    assert not any(p.is_meta for p in model.parameters()) and (model.outnorm0.weight == 1).all()
+
+
+@pytest.mark.parametrize('write', [raw, grouped, older_names])
+def test_releases_with_a_gate_are_named_as_such(write, tmp_path):
+    state = {key: torch.cat([value, value]) if key.endswith('in_proj.weight') else value
+             for key, value in official().items()}
+    torch.save(write(state), tmp_path / 'gated.pth')
+    with pytest.raises(ValueError, match='gated.pth: they are of a VMamba with a gate'):
+        VMamba(SMALL, out_indices=(1, )).load_pretrained(tmp_path / 'gated.pth')
+    with pytest.raises(ValueError, match='of a VMamba with a gate'):
+        convert_classifier(write(state)['model'])
 
 
 def test_files_that_are_none_are_named(tmp_path):

@@ -23,6 +23,7 @@ with open(config) as file:
 if 'DENOISEREP' in content['MODEL']:  # a config of ours; others are taken as they are
     os.environ['FASTREID_DATASETS'] = content['DATASETS'].pop('ROOT')
     content.pop('SEED')
+    content['MODEL']['BACKBONE'].pop('PRETRAIN_UNSAFE')
     content['MODEL'].pop('DENOISEREP')
     content['MODEL']['META_ARCHITECTURE'] = 'Baseline'
 

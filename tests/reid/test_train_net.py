@@ -122,6 +122,24 @@ def test_bad_input_is_named_and_nothing_written(tmp_path, config_file, capsys, a
     assert not (tmp_path / 'out').exists()
 
 
+def test_what_to_resume_from_is_looked_at_before_anything_is_written(tmp_path, config_file, capsys):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/last_checkpoint').write_text('gone.pth')
+    assert run(['--config-file', config_file, '--resume']) == 2
+    assert 'names gone.pth, which is not there' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['last_checkpoint']
+
+
+def test_nan_in_weights_is_an_error_in_words(tmp_path, config_file, baseline, capsys):
+    poisoned = load(baseline)
+    poisoned['model']['backbone.conv1.bn.bias'][0] = float('nan')
+    torch.save(poisoned, tmp_path / 'nan.pth')
+    weights = ['MODEL.WEIGHTS', str(tmp_path / 'nan.pth')]
+    for flags in ([], ['--eval-only']):
+        assert run(['--config-file', config_file, *flags, *weights]) == 2
+        assert 'NaN or infinity, in 1 tensors: backbone.conv1.bn.bias' in capsys.readouterr().err
+
+
 def test_one_pass_needs_weights_and_overwrites_nothing(tmp_path, config_file, baseline, digits, capsys):
     assert run(['--config-file', config_file, '--one-pass', str(digits)]) == 2
     assert 'give its checkpoint as MODEL.WEIGHTS' in capsys.readouterr().err

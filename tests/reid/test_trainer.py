@@ -1,5 +1,6 @@
 """DenoiseRep in FastReID's real trainer: phases, evaluation, checkpoints, resuming."""
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,13 @@ D = 'MODEL.DENOISEREP.'
 DEFAULT = ('joint', 'one_pass'), ('alternate', 'sgd'), ('frozen', 'one_pass')
 RECIPES = [pytest.param(*pair, marks=[] if pair in DEFAULT else [pytest.mark.matrix]) for pair in
            itertools.product(('joint', 'alternate', 'frozen'), ('one_pass', 'sgd'))]
+
+
+def started(tmp_path, digits, baseline, *overrides):
+    """A trainer that has its weights and has not trained yet."""
+    trainer = Trainer(reid_config(tmp_path, digits, 'MODEL.WEIGHTS', baseline, *overrides))
+    trainer.resume_or_load(False)
+    return trainer
 
 
 def mean_ap(results):
@@ -134,6 +142,87 @@ def test_best_checkpoint_survives_a_resume(tmp_path, digits, baseline):
     torch.save(best, tmp_path / 'model_best.pth')
     train(config(), resume=True)
     assert load(tmp_path / 'model_best.pth')['metric'] == 1000.0
+
+
+@pytest.mark.parametrize('content', ['cut', 'no metric'])
+def test_a_damaged_best_checkpoint_does_not_keep_from_resuming(tmp_path, digits, baseline, content,
+                                                               caplog):
+    def config():
+        return reid_config(tmp_path, digits, 'MODEL.WEIGHTS', baseline, 'TEST.EVAL_PERIOD', 1)
+
+    train(config(), epochs=1)
+    best = tmp_path / 'model_best.pth'
+    if content == 'no metric':
+        torch.save({'model': {}}, best)
+    else:
+        best.write_bytes(best.read_bytes()[:1000])
+    trainer = train(config(), resume=True)
+    assert trainer.start_epoch == 1
+    assert load(best)['metric'] == pytest.approx(trainer._last_eval_results['metric'])
+    assert 'model_best.pth is left out of account' in caplog.text
+
+
+def test_last_checkpoint_that_names_none_is_refused(tmp_path, digits, baseline):
+    trainer = started(tmp_path, digits, baseline)
+    trainer.checkpointer.save('model_0000', epoch=0)
+    for name, words in (('', 'names no checkpoint'), ('\n', 'names no checkpoint'),
+                        ('gone.pth', 'names gone.pth, which is not there')):
+        (tmp_path / 'last_checkpoint').write_text(name)
+        with pytest.raises(FileNotFoundError, match=f'last_checkpoint {words}.*model_0000.pth'):
+            trainer.resume_or_load(resume=True)
+
+
+def test_last_checkpoint_appears_whole(tmp_path, digits, baseline, monkeypatch):
+    trainer = started(tmp_path, digits, baseline)
+    trainer.checkpointer.save('model_0000')
+
+    def killed(path, text):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, 'write_text', killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.checkpointer.save('model_0001')
+    assert trainer.checkpointer.get_checkpoint_file() == str(tmp_path / 'model_0000.pth')
+
+
+def test_nan_in_a_checkpoint_is_named_in_full(tmp_path, digits, baseline):
+    poisoned = load(baseline)
+    poisoned['model']['backbone.conv2.0.conv2b.0.bn.running_var'][0] = float('nan')
+    torch.save(poisoned, tmp_path / 'nan.pth')
+    cfg = reid_config(tmp_path, digits, 'MODEL.WEIGHTS', str(tmp_path / 'nan.pth'))
+    with pytest.raises(ValueError, match='NaN or infinity.* backbone.conv2.0.conv2b.0.bn.running_var'):
+        train(cfg)
+
+
+def test_a_diverged_host_is_not_blamed_on_the_predictors(tmp_path, digits, baseline):
+    """Weights that an optimiser's step has made infinite, seen where a checkpoint or scores are due."""
+    trainer = started(tmp_path, digits, baseline)
+    with torch.no_grad():
+        for parameter in trainer.model.backbone.parameters():
+            parameter.fill_(float('inf'))
+    for act in (lambda: trainer.checkpointer.save('model'),
+                lambda: trainer.test(trainer.cfg, trainer.model)):
+        with pytest.raises(FloatingPointError, match='backbone.* is not finite.*it is its training that '
+                                                     'has diverged, not the predictors'):
+            act()
+    assert not list(tmp_path.glob('*.pth*'))
+
+
+def test_diverged_predictors_are_named_as_such(tmp_path, digits, baseline):
+    trainer = started(tmp_path, digits, baseline, D + 'SOLVER', 'sgd')
+    name, layer = next(denoise_layers(trainer.model))
+    with torch.no_grad():
+        layer.denoiser.weight.fill_(float('nan'))
+        layer.denoiser.fitted.fill_(1.0)
+    with pytest.raises(FloatingPointError, match=f'^{name}: non-finite.*predictor'):
+        trainer.checkpointer.save('model')
+
+
+def test_features_that_are_not_finite_are_named_in_full(tmp_path, digits, baseline):
+    trainer = started(tmp_path, digits, baseline, D + 'RECIPE', 'frozen')
+    trainer.model.pixel_mean.fill_(float('inf'))
+    with pytest.raises(FloatingPointError, match='^backbone.conv2.*: its input had non-finite values'):
+        trainer.train()
 
 
 @pytest.mark.parametrize('solver', ['one_pass', 'sgd'])

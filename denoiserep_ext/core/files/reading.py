@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What mmengine's message hub leaves in a checkpoint besides tensors and plain data. None of it is
-# needed here, so stand-ins that do nothing take its place and nothing of the file is ever called.
+# What mmengine's message hub and scripts that save their options (VMamba's) leave in a checkpoint
+# besides tensors and plain data. None of it is needed here, so stand-ins that do nothing take its place
+# and nothing of the file is ever called.
 _LEFT_BY_HOST = (
     ('builtins', 'getattr'), ('mmengine.logging.history_buffer', 'HistoryBuffer'),
+    ('yacs.config', 'CfgNode'), ('argparse', 'Namespace'),
     ('numpy', 'ndarray'), ('numpy', 'dtype'),
     *((f'numpy.{core}.multiarray', name) for core in ('core', '_core')
       for name in ('_reconstruct', 'scalar')),
@@ -31,17 +33,28 @@ class _Inert:
     def __setstate__(self, state) -> None:
         pass
 
+    def __setitem__(self, key, value) -> None:
+        pass
+
 
 _STAND_INS = [type(name, (_Inert, ), {'__module__': module}) for module, name in _LEFT_BY_HOST]
+# Plain data that torch 2.5 does not take yet; a CfgNode has one.
+_SAFE = [*_STAND_INS, set]
 
 
-def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU, tensors and plain data only (the host's log history is left
-    out).
+_ALLOWING = ('allow unsafe loading: unsafe=True (in Python and init_cfg), --unsafe (of the tools), '
+             'MODEL.BACKBONE.PRETRAIN_UNSAFE True (for FastReID\'s PRETRAIN_PATH)')
+
+
+def read_checkpoint(path: str | Path, unsafe: bool = False,
+                    remedy: str = _ALLOWING) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU, tensors and plain data only (the host's log history and saved
+    options are left out).
 
     Args:
         path: Checkpoint file.
         unsafe: Allow arbitrary pickles, which can run code: only for files you trust.
+        remedy: What to do with a trusted file that needs ``unsafe``, for the message.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -54,7 +67,7 @@ def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
         if unsafe:
             checkpoint = torch.load(path, map_location='cpu', weights_only=False)
         else:
-            with torch.serialization.safe_globals(_STAND_INS):
+            with torch.serialization.safe_globals(_SAFE):
                 checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         lines = str(error).splitlines()
@@ -63,7 +76,7 @@ def read_checkpoint(path: str | Path, unsafe: bool = False) -> dict[str, Any]:
             raise ValueError(f'{path} is damaged or no checkpoint ({reason}).') from error
         reason = next((line.strip() for line in lines if 'Unsupported' in line), lines[0])
         raise ValueError(f'{path} cannot be read safely: {reason} If it is a checkpoint you trust, '
-                         f'allow unsafe loading.') from error
+                         f'{remedy}.') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path} holds a {type(checkpoint).__name__}, not a checkpoint.')
     return checkpoint
