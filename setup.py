@@ -39,6 +39,7 @@ extras = {
     # FastReID itself pins torch 1.13.1: pip install --no-deps fastreid==1.4.0
     'reid': ['yacs>=0.1.8', 'faiss-cpu', 'tabulate', 'termcolor', 'tensorboard', 'torchvision',
              'scikit-learn', 'h5py', 'imageio', 'scipy', 'gdown', 'matplotlib', 'tqdm', 'pillow'],
+    'corruptions': ['imagecorruptions-imaug>=1.1.5'],
     'tools': ['scikit-learn', 'scipy', 'matplotlib', 'tqdm', 'pillow'],
     'tests': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'timm', 'tensorboard'],
 }

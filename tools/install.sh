@@ -70,7 +70,8 @@ fi
 
 say 'OpenMMLab toolboxes and tools'
 pip install -q -c "$constraints" "${hosts[@]}" \
-  scikit-learn matplotlib tqdm pillow pytest pytest-xdist hypothesis ruff timm tensorboard
+  imagecorruptions-imaug scikit-learn matplotlib tqdm pillow \
+  pytest pytest-xdist hypothesis ruff timm tensorboard
 
 say 'FastReID'
 # Its wheel asks for torch 1.13.1; denoiserep_ext.reid makes it run on present ones.

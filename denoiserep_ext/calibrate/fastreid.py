@@ -2,7 +2,6 @@
 # ruff: noqa: I001  (our FastReID adapter comes first: it makes FastReID importable)
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,8 @@ import torch
 from fastreid.data.build import fast_batch_collator
 from fastreid.data.common import CommDataset
 from fastreid.data.transforms import build_transforms
-from fastreid.evaluation import ReidEvaluator
 from fastreid.modeling.heads import EmbeddingHead
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from ..core.fit.embedding import Affine
 from ..datasets.folders import images_below
@@ -27,10 +23,9 @@ from ..reid.datasets import check_data, check_test_items, read_dataset
 from ..reid.heads import PreNeckHead
 from ..reid.models import load_model
 from ..reid.ranking import Embeddings
+from ..reid.scoring import Item, embed_batch, embed_images, evaluate, numbers
 from ..reid.validation import by_identity, hold_out_identities, split_queries
 from .host import DataOptions, Host, Scores
-
-Item = tuple[str, int, int]  # path, identity, camera
 
 
 class FastReID(Host):
@@ -126,17 +121,13 @@ class FastReID(Host):
         return len(batch['images'])
 
     def forward(self, batch: dict) -> None:
-        self._embed(batch)
-
-    def _embed(self, batch: dict) -> Tensor:
-        # FastReID normalises in place.
-        return self.model({'images': batch['images'].to(self.device, copy=True)})
+        embed_batch(self.model, batch)
 
     def embed(self, batch: dict) -> tuple[Tensor, Tensor]:
         if not self.classes:
             self._require_head()
             return super().embed(batch)  # says why not
-        return self._embed(batch).float(), batch['targets']
+        return embed_batch(self.model, batch).float(), batch['targets']
 
     # Folding the embedding's map
 
@@ -184,25 +175,20 @@ class FastReID(Host):
             raise ValueError(f'FastReID reports no {self.metric!r}: {", ".join(metrics)}.')
         return Scores(self.metric, metrics[self.metric], by_identity(embeddings, self.metric), metrics)
 
-    @torch.no_grad()
     def _evaluate(self, items: list[Item], queries: int) -> tuple[dict[str, float], Embeddings]:
-        loader = DataLoader(self._dataset(items), self.batch_size, collate_fn=fast_batch_collator,
-                            num_workers=self.workers)
-        evaluator, features = ReidEvaluator(self.cfg, queries), []
-        for batch in tqdm(loader, desc='validating', unit='batch', leave=False):
-            features.append(self._embed(batch).float().cpu())
-            evaluator.process(batch, features[-1])
+        features, = embed_images([self.model], self._dataset(items), self.batch_size, self.workers,
+                                 'validating')
         paths, identities, cameras = zip(*items)
-        embeddings = Embeddings(torch.cat(features).numpy(), np.array(identities), np.array(cameras),
-                                paths, queries)
-        return _numbers(evaluator.evaluate()), embeddings
+        embeddings = Embeddings(features.numpy(), np.array(identities), np.array(cameras), paths,
+                                queries)
+        return evaluate(self.cfg, features, items, queries), embeddings
 
     def test(self) -> dict[str, float]:
         results = Trainer.test(self.cfg, self.model)
         if len(self.cfg.DATASETS.TESTS) == 1:
-            return _numbers(results)
+            return numbers(results)
         return {f'{name}/{metric}': value for name, result in results.items()
-                for metric, value in _numbers(result).items()}
+                for metric, value in numbers(result).items()}
 
     # Files
 
@@ -231,7 +217,3 @@ def _embedding_parts(heads: nn.Module) -> tuple[Tensor | None, Tensor, Tensor]:
         return conv, torch.ones(length, **wide), torch.zeros(length, **wide)
     scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
     return conv, scale, norm.bias.detach().double() - scale * norm.running_mean.double()
-
-
-def _numbers(results: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in copy.copy(results).items() if name != 'dataset'}

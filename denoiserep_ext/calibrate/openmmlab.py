@@ -2,20 +2,15 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from ..core.files.export import plain_meta
@@ -33,11 +28,11 @@ from ..mm.images import (
 )
 from ..mm.launch import read_config
 from ..mm.models import load_model
-from ..mm.options import target_of
+from ..mm.options import target_of, without_denoiserep
+from ..mm.scoring import main_metric, score
 from .host import DataOptions, Host, Scores, choose, mean_scores
 
 PLACES = ('classifier', 'features')
-METRICS = ('accuracy/top1', 'coco/bbox_mAP', 'mIoU')  # what the fields look at first
 
 
 class OpenMMLab(Host):
@@ -71,6 +66,7 @@ class OpenMMLab(Host):
         cfg = Config(config.to_dict()) if isinstance(config, Config) else read_config(config)
         cfg.merge_from_dict(options or {})
         self._take_selection(cfg)
+        cfg = without_denoiserep(cfg)
         self.cfg, self.place, self.metric, self.parts = cfg, place, metric, parts
         self.centres = place == 'features'
         self.model = load_model(cfg, checkpoint, unsafe)
@@ -82,15 +78,12 @@ class OpenMMLab(Host):
         self.remember()
 
     def _take_selection(self, cfg: Config) -> None:
-        hooks = cfg.get('custom_hooks') or []
-        for hook in hooks:
+        for hook in cfg.get('custom_hooks') or []:
             if name_of(hook) == 'DenoiseRepHook':
                 self.target, self.layers = target_of(hook), hook.get('layers', 'auto')
-        cfg.custom_hooks = [hook for hook in hooks if name_of(hook) != 'DenoiseRepHook']
         backbone = cfg.get('model', {}).get('backbone')
         if backbone is not None and name_of(backbone) == 'DenoiseRepBackbone':
             self.layers = backbone.get('layers', 'auto')
-            cfg.model.backbone = backbone['backbone']
 
     def _choose_images(self, data: DataOptions, validating: bool) -> None:
         cfg = self.cfg
@@ -243,32 +236,15 @@ class OpenMMLab(Host):
         meta = self.val.dataset.metainfo
         parts = [self._evaluate(Subset(self.val, range(*cut)), config, meta)
                  for cut in tqdm(cuts, desc='validating', unit='part', leave=False)]
-        return mean_scores(self._metric(parts[0]), parts)
+        return mean_scores(main_metric(parts[0], self.metric), parts)
 
     def test(self) -> dict[str, float]:
         dataset = DATASETS.build(copy.deepcopy(self.cfg.test_dataloader.dataset))
         return self._evaluate(dataset, self.cfg.test_evaluator, dataset.metainfo, 'testing')
 
-    @torch.no_grad()
     def _evaluate(self, dataset: Dataset, config: Any, meta: dict,
                   progress: str | None = None) -> dict[str, float]:
-        evaluator = Evaluator(copy.deepcopy(config))
-        evaluator.dataset_meta = meta
-        loader = DataLoader(dataset, self.batch_size, collate_fn=pseudo_collate,
-                            num_workers=self.workers)
-        for batch in tqdm(loader, desc=progress, unit='batch', disable=progress is None):
-            evaluator.process(data_samples=self.model.test_step(batch), data_batch=batch)
-        with quiet():
-            metrics = evaluator.evaluate(len(dataset))
-        return {name: float(value) for name, value in metrics.items()
-                if isinstance(value, (int, float)) or getattr(value, 'size', 0) == 1}
-
-    def _metric(self, metrics: dict[str, float]) -> str:
-        if self.metric is None:
-            return next((name for name in METRICS if name in metrics), next(iter(metrics)))
-        if self.metric not in metrics:
-            raise ValueError(f'The evaluator reports no {self.metric!r}: {", ".join(metrics)}.')
-        return self.metric
+        return score([self.model], dataset, config, meta, self.batch_size, self.workers, progress)[0]
 
     # Files
 
@@ -280,14 +256,3 @@ class OpenMMLab(Host):
         cfg.model.pop('neck', None)
         cfg.model.neck = self._neck
         path.write_text(cfg.pretty_text)  # dump would go by the name's ending
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the tables that evaluators log and print: a sweep would bury its own."""
-    logging.disable(logging.INFO)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

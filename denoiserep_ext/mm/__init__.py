@@ -1,4 +1,5 @@
-"""The mmengine adapter: a hook and a backbone builder for every OpenMMLab toolbox, VMamba, a metric."""
+"""The mmengine adapter: a hook and a backbone builder for every OpenMMLab toolbox, VMamba, a
+metric, a transform."""
 try:
     import mmengine  # noqa: F401
 except ImportError as error:
@@ -8,7 +9,8 @@ except ImportError as error:
 from . import layer_types  # noqa: F401  (tells the core about mmcv's wrappers)
 from .backbone import DenoiseRepBackbone
 from .boundary_iou import BIoUMetric
+from .corrupt import Corrupt
 from .hook import DenoiseRepHook
 from .vmamba import VMamba
 
-__all__ = ['BIoUMetric', 'DenoiseRepBackbone', 'DenoiseRepHook', 'VMamba']
+__all__ = ['BIoUMetric', 'Corrupt', 'DenoiseRepBackbone', 'DenoiseRepHook', 'VMamba']

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from mmengine.config import Config
+
 from ..core.layer.config import DenoiseRepConfig
+from .images import name_of
 
 
 def denoise_config(options: Mapping[str, Any], also: tuple[str, ...] = ()) -> DenoiseRepConfig:
@@ -31,3 +34,14 @@ def target_of(hook: Mapping[str, Any]) -> str:
     if hook.get('target') is not None:
         return hook['target']
     return '' if isinstance(hook.get('layers'), Mapping) else 'backbone'
+
+
+def without_denoiserep(cfg: Config) -> Config:
+    """The config of the plain model: no DenoiseRepHook, the inner one of a DenoiseRepBackbone."""
+    plain = Config(cfg.to_dict())
+    plain.custom_hooks = [hook for hook in plain.get('custom_hooks') or []
+                          if name_of(hook) != 'DenoiseRepHook']
+    backbone = plain.get('model', {}).get('backbone')
+    if backbone is not None and name_of(backbone) == 'DenoiseRepBackbone':
+        plain.model.backbone = backbone['backbone']
+    return plain

@@ -1,0 +1,1 @@
+"""How checkpoints fare on a config's test set made worse."""
