@@ -33,7 +33,7 @@ from ..mm.images import (
 )
 from ..mm.launch import read_config
 from ..mm.models import load_model
-from ..mm.options import target_of
+from ..mm.options import selection_of
 from .host import DataOptions, Host, Scores, choose, mean_scores
 
 PLACES = ('classifier', 'features')
@@ -85,7 +85,7 @@ class OpenMMLab(Host):
         hooks = cfg.get('custom_hooks') or []
         for hook in hooks:
             if name_of(hook) == 'DenoiseRepHook':
-                self.target, self.layers = target_of(hook), hook.get('layers', 'auto')
+                self.target, self.layers = selection_of(hook)
         cfg.custom_hooks = [hook for hook in hooks if name_of(hook) != 'DenoiseRepHook']
         backbone = cfg.get('model', {}).get('backbone')
         if backbone is not None and name_of(backbone) == 'DenoiseRepBackbone':
