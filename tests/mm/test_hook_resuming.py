@@ -83,6 +83,7 @@ def test_a_flexible_runner_is_refused_by_name(tmp_path, digits, started):
     from mmengine.runner import FlexibleRunner
     cfg = classifier_config(tmp_path, digits, hook={}, resume=True, load_from=started({}))
     cfg.strategy = dict(type='SingleDeviceStrategy')
+    cfg.env_cfg = dict(dist_cfg=dict(backend='gloo'))
     cfg.experiment_name = tmp_path.name
     with pytest.raises(TypeError, match='not with FlexibleRunner.*remove runner_type from the config'):
         FlexibleRunner.from_cfg(cfg).train()

@@ -12,8 +12,9 @@ STRONG = dict(update='posterior', step_stride=10, noise='relative')
 SOLVERS = ['one_pass', 'sgd']
 
 
-def train_with(hook, cfg):
+def train_with(hook, cfg, model=None):
     runner = build(cfg)
+    runner.model = runner.model if model is None else model
     runner.register_hook(hook)
     runner.train()
     return runner
@@ -39,9 +40,7 @@ def test_a_second_runner_of_the_same_model_observes_once(tmp_path, digits, basel
     first = train_with(hook, classifier_config(tmp_path / 'first', digits, epochs=1,
                                                load_from=baseline()))
     observers = {name: len(layer.observers) for name, layer in denoise_layers(first.model)}
-    cfg = classifier_config(tmp_path / 'second', digits, epochs=1)
-    cfg.model = first.model
-    second = train_with(hook, cfg)
+    second = train_with(hook, classifier_config(tmp_path / 'second', digits, epochs=1), first.model)
     assert observers == {name: len(layer.observers) for name, layer in denoise_layers(second.model)}
     # The first runner still saves its own state, and once fused.
     first.save_checkpoint(str(tmp_path), 'again.pth')
@@ -63,7 +62,7 @@ def test_a_runner_goes_on_after_its_hook_has_served_another(tmp_path, digits, ba
 
 @pytest.mark.parametrize('solver', SOLVERS)
 def test_training_twice_with_one_runner_is_one_longer_training(tmp_path, digits, baseline, solver):
-    hook = dict(solver=solver, interval=3, **STRONG)
+    hook = dict(STRONG, solver=solver, interval=3, noise='unit')
 
     def config(name, epochs):
         cfg = classifier_config(tmp_path / name, digits, epochs=epochs, load_from=baseline(), hook=hook,
@@ -80,7 +79,7 @@ def test_training_twice_with_one_runner_is_one_longer_training(tmp_path, digits,
     whole, twice = (load(tmp_path / name / 'epoch_2.pth') for name in ('whole', 'twice'))
     assert whole[KEY]['learned'] == twice[KEY]['learned'] == 8
     assert all(moments['calls'] == 8 for moments in twice[KEY]['moments'].values())
-    if solver == 'sgd':  # the one-pass run has solved once more, at the end of the first training
+    if solver == 'sgd':  # a one-pass run solves once more, at the end of the first training
         assert equal(whole['state_dict'], twice['state_dict'])
 
 
@@ -99,7 +98,7 @@ def test_a_checkpoint_saved_before_the_first_iteration_resumes(tmp_path, digits,
     resumed = train(classifier_config(tmp_path / 'resumed', digits, hook=STRONG, resume=True,
                                       load_from=str(start)))
     assert resumed.epoch == 2
-    assert load(tmp_path / 'resumed/epoch_2.pth')[KEY]['learned'] == 8
+    assert load(tmp_path / 'resumed/epoch_2.pth')[KEY]['phase'] == 'joint'
 
 
 def test_several_optimizers_are_refused_by_name(tmp_path, digits):
