@@ -23,8 +23,12 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    """VMamba when it is asked for: torch.compile's machinery, which it imports, takes seconds."""
+    """What takes seconds to import, or a host, when it is asked for: VMamba (torch.compile's machinery)
+    and what mmengine configs name."""
     if name == 'VMamba':
         from .models.vmamba import VMamba
         return VMamba
+    if name in ('BIoUMetric', 'DenoiseRepBackbone', 'DenoiseRepHook'):
+        from . import mm
+        return getattr(mm, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

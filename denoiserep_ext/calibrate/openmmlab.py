@@ -28,7 +28,7 @@ from ..mm.images import (
 )
 from ..mm.launch import read_config
 from ..mm.models import load_model
-from ..mm.options import target_of, without_denoiserep
+from ..mm.options import selection_of, without_denoiserep
 from ..mm.scoring import main_metric, score
 from .host import DataOptions, Host, Scores, choose, mean_scores
 
@@ -80,7 +80,7 @@ class OpenMMLab(Host):
     def _take_selection(self, cfg: Config) -> None:
         for hook in cfg.get('custom_hooks') or []:
             if name_of(hook) == 'DenoiseRepHook':
-                self.target, self.layers = target_of(hook), hook.get('layers', 'auto')
+                self.target, self.layers = selection_of(hook)
         backbone = cfg.get('model', {}).get('backbone')
         if backbone is not None and name_of(backbone) == 'DenoiseRepBackbone':
             self.layers = backbone.get('layers', 'auto')

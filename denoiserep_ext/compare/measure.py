@@ -21,7 +21,7 @@ from ..core.layer.config import DenoiseRepConfig
 from ..core.layer.conversion import convert_
 from ..core.layer.layers import explicit_path
 from ..mm.models import build_model
-from ..mm.options import target_of
+from ..mm.options import selection_of
 from .costs import inference_costs, predictor_share
 
 HOOK = 'DenoiseRepHook'
@@ -58,8 +58,8 @@ def fused_against_unfused(config: Config, checkpoint: Path, fused: Path, batches
     unfused, plain = build_model(stock).eval(), build_model(stock).eval()
     plain.load_state_dict(read_checkpoint(fused)['state_dict'], strict=True)
     state = read_checkpoint(checkpoint)
-    part = unfused.get_submodule(target_of(_hook_of(config)))
-    convert_(part, DenoiseRepConfig(**state[KEY]['config']))
+    target, _ = selection_of(_hook_of(config))
+    convert_(unfused.get_submodule(target), DenoiseRepConfig(**state[KEY]['config']))
     unfused.load_state_dict(unpack(unfused, state['state_dict'], state[KEY]['raw']), strict=True)
     worst = 0.0
     loader = Runner.build_dataloader(stock.test_dataloader)
@@ -76,7 +76,8 @@ def parameter_ratio(config: Config) -> float:
     """Numbers held while training (weights and predictors) over those of the plain model."""
     model = build_model(without_hook(config))
     hook = {k: v for k, v in _hook_of(config).items() if k in DenoiseRepConfig.__dataclass_fields__}
-    convert_(model.get_submodule(target_of(_hook_of(config))), DenoiseRepConfig(**hook))
+    target, hook['layers'] = selection_of(_hook_of(config))
+    convert_(model.get_submodule(target), DenoiseRepConfig(**hook))
     return predictor_share(model)
 
 

@@ -3,28 +3,30 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
-from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import MMDistributedDataParallel, is_model_wrapper
-from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIMIZERS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from torch import nn
 
 from ..core.files.plain import KEY, unpack
-from ..core.fit.learning import Learner, LearningOptions, optimizer_like
+from ..core.fit.learning import Learner
+from ..core.fit.learning_options import LearningOptions
 from ..core.fit.recipes import Recipe, enter_phase_
-from ..core.layer.conversion import convert_
-from ..core.layer.layers import denoise_layers
+from ..core.layer.config import DenoiseRepConfig
 from ..core.layer.selection import find_part
 from ..registry import HOOKS
-from .options import denoise_config, target_of
+from .converting import convert_or_adopt_
+from .host import bare_model, check_host
+from .options import denoise_config, selection_of
 from .pausing import make_pausable_, pause_, train_outside_
 from .plain_checkpoints import PlainCheckpoints
+from .predictor_sgd import SGDOptions
+from .saving import may_be_saved
+from .start import warn_of_random_weights
 
 
 @HOOKS.register_module()
@@ -41,9 +43,9 @@ class DenoiseRepHook(Hook):
             first; ``'frozen'``, predictors alone, without labels.
         solver: ``'one_pass'``, predictors solved from running moments every ``interval``
             iterations; ``'sgd'``, trained by the denoising loss at every iteration (the paper).
-        target: Dotted name of the part of the model to convert, ``''`` for all of it. By default the
-            backbone, or all of it where ``layers`` is a mapping, which names its parts:
-            ``layers=dict(backbone='auto', neck='all', bbox_head='all')``.
+        target: Dotted name of the part of the model to convert, ``''`` for all of it, or a list of
+            such names: ``['backbone', 'neck']``. By default the backbone, or all of it where ``layers``
+            is a mapping, which names its parts: ``layers=dict(backbone='auto', neck='all')``.
         period: Block length of ``'alternate'`` in units of the train loop: epochs (default 10) or
             iterations (no default).
         interval: Iterations between solvings and between figures in the log (>= 1). The first ones
@@ -54,77 +56,85 @@ class DenoiseRepHook(Hook):
         decay: How much moments of the past count after each solving, in [0, 1].
         optimizer: For ``'sgd'``: config of the predictors' optimiser. By default the host's type
             and settings without weight decay; its learning rate follows the host's schedule.
-        lr_mult: For ``'sgd'`` without ``optimizer``: predictors' learning rate over the host's.
-        loss_weight: For ``'sgd'``: weight of the summed denoising loss.
+        lr_mult: For ``'sgd'`` without ``optimizer``: predictors' learning rate over the host's, > 0
+            (default 1).
+        loss_weight: For ``'sgd'``: weight of the summed denoising loss, > 0 (default 0.01).
         **denoise: Settings of :class:`~denoiserep_ext.DenoiseRepConfig`.
 
     Raises:
-        ValueError: for an unknown option or choice.
+        ValueError: for an unknown option or choice, or one that the others leave no use for.
     """
 
     priority = 'VERY_HIGH'  # convert before EMAHook copies the model
 
-    def __init__(self, recipe: str = 'joint', solver: str = 'one_pass', target: str | None = None,
-                 period: int | None = None, interval: int = 100, moment_tokens: int | None = 256,
+    def __init__(self, recipe: str = 'joint', solver: str = 'one_pass',
+                 target: str | Sequence[str] | None = None, period: int | None = None,
+                 interval: int = 100, moment_tokens: int | None = 256,
                  moment_interval: int | None = None, decay: float = 0.9,
-                 optimizer: dict | None = None, lr_mult: float = 1.0, loss_weight: float = 0.01,
-                 **denoise: Any) -> None:
+                 optimizer: dict | None = None, lr_mult: float | None = None,
+                 loss_weight: float | None = None, **denoise: Any) -> None:
         own = tuple(inspect.signature(type(self)).parameters)[:-1]
+        self.target, denoise['layers'] = selection_of({'target': target, **denoise})
         self.config = denoise_config({'solver': solver, **denoise}, also=own)
         if period is not None and recipe != 'alternate':
             raise ValueError(f"period belongs to recipe='alternate', not to {recipe!r}.")
         Recipe(recipe, 1 if period is None else period)  # validates both
-        self.options = LearningOptions(interval, moment_tokens, moment_interval, decay, loss_weight)
         self.recipe_name, self.period = recipe, period
-        self.target = target_of({'target': target, 'layers': self.config.layers})
-        self.optimizer, self.lr_mult = optimizer, lr_mult
-        self.recipe: Recipe | None = None
+        self.sgd = SGDOptions(optimizer, lr_mult, loss_weight)
+        self.options = LearningOptions(interval, moment_tokens, moment_interval, decay,
+                                       **self.sgd.learning())
+        self._loaded_early = False  # our checkpoint, into a model that is not converted
+        self._forget_run()
+
+    def _forget_run(self) -> None:
         self.model: nn.Module | None = None
+        self.recipe: Recipe | None = None
         self.learner: Learner | None = None
+        self._converted: DenoiseRepConfig | None = None  # settings of the converted layers
+        self._companion: PlainCheckpoints | None = None
         self._resumed: dict | None = None
+
+    def _serves(self, runner) -> bool:
+        return self._companion in runner.hooks
+
+    @property
+    def selected(self) -> dict[str, Any]:
+        """What selects layers, by the part of the model to convert."""
+        if not isinstance(self.config.layers, dict):
+            return {self.target: self.config.layers}
+        return {'.'.join(filter(None, (self.target, part))): layers
+                for part, layers in self.config.layers.items()}
 
     # Set-up
 
     def before_run(self, runner) -> None:
         """Convert the model, unless the runner only evaluates."""
-        if self.model is not None or not isinstance(runner._train_loop, BaseLoop):
+        if not isinstance(runner._train_loop, BaseLoop) or self._serves(runner):
             return
-        _check_host(runner)
+        check_host(runner, [hook for hook in runner.hooks if isinstance(hook, DenoiseRepHook)])
+        if self._loaded_early and runner.iter:
+            raise ValueError('The runner was resumed before DenoiseRepHook converted the model, which '
+                             'takes fused weights for raw ones: set load_from and resume=True in the '
+                             'config instead of calling runner.resume.')
+        self._forget_run()  # of another runner
         self.recipe = self._recipe_for(runner)
-        self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        part = find_part(self.model, self.target)
-        if any(True for _ in denoise_layers(part)):
-            self._adopt(part)
-        else:
-            report = convert_(part, self.config)
-            print_log(f'DenoiseRep converts {self.target or "the model"} '
-                      f'(recipe {self.recipe.name}, solver {self.config.solver}):\n{report}',
-                      'current')
-        runner.register_hook(PlainCheckpoints(self.model, lambda: self.learner.state_dict()))
-
-    def _adopt(self, part: nn.Module) -> None:
-        """Take over a backbone that DenoiseRepBackbone converted, with the settings given there."""
-        self.config = next(layer for _, layer in denoise_layers(part)).denoise_config
-        if self.config.solver == 'sgd':  # now, before EMAHook pairs parameters with its copy's
-            for _, layer in denoise_layers(part):
-                layer.denoiser.trainable_()
-        print_log(f'DenoiseRep trains the {sum(1 for _ in denoise_layers(part))} layers that '
-                  f'DenoiseRepBackbone converted, with its settings: {self.config}', 'current')
-
-    def _parts(self) -> list[nn.Module]:
-        target, layers = find_part(self.model, self.target), self.config.layers
-        return [find_part(target, name) for name in layers] if isinstance(layers, dict) else [target]
+        self.model = bare_model(runner)
+        self._converted = convert_or_adopt_(self.model, self.target, self.config, self.recipe)
+        self.sgd.check(self._converted.solver)
+        self._companion = _companion_in(runner, self.model)
 
     def _recipe_for(self, runner) -> Recipe:
-        by_epoch = isinstance(runner._train_loop, EpochBasedTrainLoop)
-        if self.recipe_name == 'alternate' and self.period is None and not by_epoch:
+        if self.recipe_name == 'alternate' and self.period is None and not _by_epoch(runner):
             raise ValueError("recipe='alternate' counts iterations in an iteration-based train "
                              'loop: set period to the iterations of one block.')
         return Recipe(self.recipe_name, self.period or 10)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """On resume, put the raw weights back before any other hook looks at them."""
-        if self.model is None or not runner._resume:
+        if not self._serves(runner):
+            self._loaded_early = KEY in checkpoint
+            return
+        if not runner._resume:
             return
         if KEY not in checkpoint:
             print_log('The checkpoint to resume from holds no DenoiseRep state: its weights are '
@@ -135,26 +145,24 @@ class DenoiseRepHook(Hook):
                                           self._resumed['raw'])
 
     def before_train(self, runner) -> None:
-        """Start learning from the loaded weights."""
-        self.learner = Learner(self.model, self.config, self.recipe, self.options,
-                               partial(self._build_optimizer, runner.optim_wrapper))
+        """Start learning from the loaded weights; where the runner has trained before, go on."""
+        if self.learner is not None:
+            return
+        warn_of_random_weights(runner)
+        optimizer = partial(self.sgd.build, runner.optim_wrapper, self.options.lr_mult)
+        self.learner = self._companion.learner = Learner(self.model, self._converted, self.recipe,
+                                                         self.options, optimizer)
         make_pausable_(runner.optim_wrapper)
         if self._resumed is not None:
             self.learner.load_state_dict(self._resumed)
             self._resumed = None
-
-    def _build_optimizer(self, wrapper: OptimWrapper, parameters) -> torch.optim.Optimizer:
-        if self.optimizer is not None:
-            return OPTIMIZERS.build({**self.optimizer, 'params': parameters})
-        host = wrapper.optimizer
-        return optimizer_like(host, host.defaults['lr'] * self.lr_mult, parameters)
 
     # Every iteration
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Put model and optimiser into the phase; the train loop has just called model.train()."""
         first = self.learner.phase is None
-        if self.learner.enter(self._position(runner)):
+        if self.learner.enter(runner.epoch if _by_epoch(runner) else runner.iter):
             print_log(f'DenoiseRep phase: {self.learner.phase.name}', 'current')
             if not first:
                 runner.model.train()
@@ -162,7 +170,7 @@ class DenoiseRepHook(Hook):
         pause_(runner.optim_wrapper, not phase.host_trains)
         enter_phase_(self.model, phase)
         if not phase.host_trains:
-            train_outside_(self.model, self._parts())
+            train_outside_(self.model, [find_part(self.model, name) for name in self.selected])
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Let the predictors learn, before evaluation and checkpoints look at them."""
@@ -170,43 +178,32 @@ class DenoiseRepHook(Hook):
             self.learner.learn(runner.optim_wrapper.optimizer, self._block_ends(runner, batch_idx))
         for name, value in self.learner.scalars.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
-        if _state_leaves_process(runner, batch_idx):
-            self.learner.moments.share_()
+        if may_be_saved(runner, batch_idx):
+            self.learner.share_()
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """Before CheckpointHook may save the best model."""
+        if self.learner is not None and self._serves(runner):
+            self.learner.share_()
 
     def _block_ends(self, runner, batch_idx: int) -> bool:
         if runner.iter + 1 >= runner.max_iters:
             return True
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        if _by_epoch(runner):
             return self.end_of_epoch(runner.train_dataloader, batch_idx) and self.recipe.ends(
                 runner.epoch)
         return self.recipe.ends(runner.iter)
 
-    def _position(self, runner) -> int:
-        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        return runner.epoch if by_epoch else runner.iter
 
-
-def _check_host(runner) -> None:
-    """Refuse hosts whose weights are handled behind the layers' backs."""
-    if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
-        raise TypeError(f'DenoiseRepHook works with a bare model or MMDistributedDataParallel, not '
-                        f'with {type(runner.model).__name__}.')
-    if runner.cfg.get('efficient_conv_bn_eval'):
-        raise ValueError('efficient_conv_bn_eval reads the convs\' weights past their forward and '
-                         'would bypass DenoiseRep: remove it from the config.')
+def _companion_in(runner, model: nn.Module) -> PlainCheckpoints:
+    """The runner's one companion: the hook may have served another runner in between."""
     for hook in runner.hooks:
-        if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
-            raise ValueError('EMAHook has copied the model before DenoiseRepHook could convert it: '
-                             'give EMAHook a lower priority (its default, NORMAL, is fine).')
+        if isinstance(hook, PlainCheckpoints):
+            return hook
+    companion = PlainCheckpoints(model)
+    runner.register_hook(companion)
+    return companion
 
 
-def _state_leaves_process(runner, batch_idx: int) -> bool:
-    """Whether a checkpoint may be written before the next iteration. Only one process writes it, so
-    what it writes must be the same on all."""
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and batch_idx + 1 == len(
-            runner.train_dataloader):
-        return True
-    if runner.iter + 1 >= runner.max_iters:
-        return True
-    return any(isinstance(hook, CheckpointHook) and not hook.by_epoch
-               and hook.every_n_train_iters(runner, hook.interval) for hook in runner.hooks)
+def _by_epoch(runner) -> bool:
+    return isinstance(runner._train_loop, EpochBasedTrainLoop)

@@ -1,7 +1,7 @@
 """Settings from an mmengine config, with errors that name the option."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -29,11 +29,25 @@ def denoise_config(options: Mapping[str, Any], also: tuple[str, ...] = ()) -> De
     return DenoiseRepConfig(**options)
 
 
-def target_of(hook: Mapping[str, Any]) -> str:
-    """The part of the model that a hook's options convert."""
-    if hook.get('target') is not None:
-        return hook['target']
-    return '' if isinstance(hook.get('layers'), Mapping) else 'backbone'
+def selection_of(hook: Mapping[str, Any]) -> tuple[str, Any]:
+    """What a hook's options convert: a part of the model, and the layers within it. Several targets
+    are the whole model, with the same selection of layers in each.
+
+    Raises:
+        ValueError: for a target that names no part, or that and ``layers`` both naming several.
+    """
+    target, layers = hook.get('target'), hook.get('layers', 'auto')
+    if target is None:
+        return '' if isinstance(layers, Mapping) else 'backbone', layers
+    if isinstance(target, str):
+        return target, layers
+    if not isinstance(target, Sequence) or not target or not all(
+            isinstance(name, str) for name in target):
+        raise ValueError(f"target must be a part's name or a list of them, got {target!r}.")
+    if isinstance(layers, Mapping):
+        raise ValueError(f'layers names its parts itself ({", ".join(layers)}), and target names '
+                         f'several, too ({", ".join(target)}): leave out target.')
+    return '', dict.fromkeys(target, layers)
 
 
 def without_denoiserep(cfg: Config) -> Config:

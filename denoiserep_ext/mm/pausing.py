@@ -32,13 +32,7 @@ class Pausable:
 
 
 def make_pausable_(wrapper: OptimWrapper) -> OptimWrapper:
-    """Give an optim wrapper a ``paused`` switch, in place.
-
-    Raises:
-        TypeError: for several optimisers at once, whose steps cannot be told apart.
-    """
-    if not isinstance(wrapper, OptimWrapper):
-        raise TypeError(f'DenoiseRepHook needs one optimiser, got {type(wrapper).__name__}.')
+    """Give the wrapper of a single optimiser a ``paused`` switch, in place."""
     if not isinstance(wrapper, Pausable):
         kind = type(wrapper)
         wrapper.__class__ = type(f'Pausable{kind.__name__}', (Pausable, kind), {})

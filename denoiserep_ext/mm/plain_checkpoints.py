@@ -5,6 +5,7 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from ..core.files.plain import KEY, pack
+from ..core.fit.learning import Learner
 from ..core.layer.fusion import hold_fused_, release_fused_
 
 
@@ -14,13 +15,16 @@ class PlainCheckpoints(Hook):
 
     Args:
         model: The unwrapped model.
-        training_state: Returns what ``--resume`` needs besides the raw weights.
+
+    Attributes:
+        learner: Holds what ``--resume`` needs besides the raw weights; set where training starts.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self, model: nn.Module, training_state) -> None:
-        self.model, self.training_state = model, training_state
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.learner: Learner | None = None
 
     def before_val_epoch(self, runner) -> None:
         hold_fused_(self.model)
@@ -36,4 +40,5 @@ class PlainCheckpoints(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['state_dict'], raw = pack(self.model, checkpoint['state_dict'])
-        checkpoint[KEY] = {'raw': raw, **self.training_state()}
+        if self.learner is not None:
+            checkpoint[KEY] = {'raw': raw, **self.learner.state_dict()}

@@ -28,16 +28,14 @@ def add_denoiserep_config(cfg: CfgNode) -> CfgNode:
     * ``META_ARCH``: the meta-architecture that is converted;
     * ``TARGET``: dotted name of the part of it to convert, ``''`` for all; None is its backbone (all
       of an ``MGN``, whose branches are copies of backbone stages);
-    * ``RECIPE``, ``PERIOD``: who trains when; ``PERIOD`` counts epochs;
-    * ``LR_MULT``: for ``SOLVER: sgd``, the predictors' learning rate over ``SOLVER.BASE_LR``.
+    * ``RECIPE``, ``PERIOD``: who trains when; ``PERIOD`` counts epochs.
 
     Beside them, for any meta-architecture: ``SEED`` (-1: a new one each run, as FastReID does; >= 0:
     runs repeat and resume exactly), ``DATASETS.ROOT`` ('': the environment's FASTREID_DATASETS) and
     ``MODEL.BACKBONE.PRETRAIN_UNSAFE`` (True: our backbones take a ``PRETRAIN_PATH`` that can run code;
     only for files you trust).
     """
-    node = CfgNode({'META_ARCH': 'Baseline', 'TARGET': None, 'RECIPE': 'joint', 'PERIOD': 10,
-                    'LR_MULT': 1.0})
+    node = CfgNode({'META_ARCH': 'Baseline', 'TARGET': None, 'RECIPE': 'joint', 'PERIOD': 10})
     for options in (DenoiseRepConfig, LearningOptions):
         node.update({field.name.upper(): field.default for field in fields(options)})
     node.LAYERS = None  # 'auto'; yacs lets None become a string or a list
@@ -71,7 +69,6 @@ class Settings:
     config: DenoiseRepConfig
     recipe: Recipe
     options: LearningOptions
-    lr_mult: float
 
 
 def settings_of(cfg: CfgNode) -> Settings:
@@ -87,7 +84,7 @@ def settings_of(cfg: CfgNode) -> Settings:
     try:
         config = DenoiseRepConfig(**{**_values(node, DenoiseRepConfig), 'layers': node.LAYERS or 'auto'})
         return Settings(node.META_ARCH, target, config, Recipe(node.RECIPE, node.PERIOD),
-                        LearningOptions(**_values(node, LearningOptions)), node.LR_MULT)
+                        LearningOptions(**_values(node, LearningOptions)))
     except (TypeError, ValueError) as error:
         raise ValueError(f'MODEL.DENOISEREP: {error}') from error
 

@@ -13,7 +13,8 @@ from fastreid.utils import comm
 from fastreid.utils.events import CommonMetricPrinter, get_event_storage
 from torch import nn
 
-from ..core.fit.learning import Learner, optimizer_like
+from ..core.fit.learning import Learner
+from ..core.fit.optimizers import optimizer_like
 from ..core.layer.layers import denoise_layers
 from .config import settings_of
 from .divergence import divergence_named
@@ -47,8 +48,8 @@ class DenoisingHook(HookBase):
         settings, host = self.settings, self.trainer.optimizer
         # FastReID mixes gradient clipping and layer freezing into its optimiser's type.
         kind = next(k for k in type(host).__mro__ if k.__module__ != 'fastreid.solver.build')
-        optimizer = partial(optimizer_like, host, self.trainer.cfg.SOLVER.BASE_LR * settings.lr_mult,
-                            kind=kind)
+        lr = self.trainer.cfg.SOLVER.BASE_LR * settings.options.lr_mult
+        optimizer = partial(optimizer_like, host, lr, kind=kind)
         self.learner = Learner(self.model, settings.config, settings.recipe, settings.options,
                                optimizer)
         if resumed is not None:

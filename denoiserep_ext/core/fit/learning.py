@@ -1,61 +1,23 @@
 """Predictors that learn beside any host's training: what every adapter's hook drives."""
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..checks import integer
 from ..layer.config import DenoiseRepConfig
 from ..layer.fusion import step_sizes
 from ..layer.layers import check_finite, denoise_layers
 from ..layer.loss import track_loss_
+from .learning_options import LearningOptions
+from .observers import MomentObserver
+from .optimizers import described
 from .recipes import PHASES, Phase, Recipe
 from .running import RunningMoments
 from .sgd import PredictorSGD
-
-
-@dataclass(frozen=True)
-class LearningOptions:
-    """When and how predictors learn while a host trains.
-
-    Args:
-        interval: Iterations between solvings and between figures in the log (>= 1). The first ones
-            come early: after 1, 2, 4, 8, ... iterations.
-        moment_tokens: Feature vectors drawn per layer and iteration for the moments; None for all.
-        moment_interval: Iterations between such draws (>= 1). By default every 4th one in ``'joint'``,
-            where they would slow training down, and every one otherwise.
-        decay: How much moments of the past count after each solving, in [0, 1].
-        loss_weight: For ``solver='sgd'``: weight of the summed denoising loss.
-
-    Raises:
-        ValueError: for a value out of range.
-    """
-
-    interval: int = 100
-    moment_tokens: int | None = 256
-    moment_interval: int | None = None
-    decay: float = 0.9
-    loss_weight: float = 0.01
-
-    def __post_init__(self) -> None:
-        for name in ('interval', 'moment_interval', 'moment_tokens'):
-            value = getattr(self, name)
-            if value is None and name != 'interval':
-                continue
-            object.__setattr__(self, name, integer(name, value, 1))
-        if not 0.0 <= self.decay <= 1.0:
-            raise ValueError(f'decay must lie in [0, 1], got {self.decay!r}.')
-
-    def every(self, recipe: str) -> int:
-        """Iterations between draws for the moments."""
-        if self.moment_interval is not None:
-            return self.moment_interval
-        return 4 if recipe == 'joint' else 1
 
 
 class Learner:
@@ -81,6 +43,8 @@ class Learner:
         self.model, self.config, self.recipe, self.options = model, config, recipe, options
         for name, layer in denoise_layers(model):
             check_finite(name, layer.weight, layer.bias)
+            # An earlier learner of this model may have left its own behind.
+            layer.observers = tuple(o for o in layer.observers if not isinstance(o, MomentObserver))
         self.sgd, self._base_lrs = None, []
         if config.solver == 'sgd':
             self._track_loss()
@@ -93,6 +57,7 @@ class Learner:
         self.scalars: dict[str, float] = {}  # for the host's log
         self._figures: dict[str, dict[str, float]] = {}
         self._learned = 0  # iterations in which predictors learned
+        self._shared = 0  # of these, how many the processes have shared their moments after
 
     def _track_loss(self) -> None:
         # Some adapters keep predictors as buffers until the host has built optimiser and wrapper.
@@ -137,6 +102,13 @@ class Learner:
         self.scalars['denoise_floor'] = mean['floor']
         self.scalars['denoise_step_size'] = mean['step_size']
 
+    def share_(self) -> None:
+        """Let every process hold the same state, since one writes the checkpoint for all. Call it on
+        all of them before any checkpoint; a second call changes nothing."""
+        if self._shared != self._learned:
+            self.moments.share_()
+            self._shared = self._learned
+
     def _is_due(self) -> bool:
         early = self._learned < self.options.interval and self._learned & (self._learned - 1) == 0
         return early or self._learned % self.options.interval == 0
@@ -149,10 +121,16 @@ class Learner:
         for own, base in zip(self.sgd.optimizer.param_groups, self._base_lrs):
             own['lr'] = base * share
 
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """Everything a resumed run must have in common with the one that was interrupted."""
+        optimizer = {} if self.sgd is None else described(self.sgd.optimizer)
+        return {'config': asdict(self.config), 'recipe': asdict(self.recipe),
+                'options': asdict(self.options), 'optimizer': optimizer}
+
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs besides raw weights and predictors: tensors and plain Python."""
-        state = {'config': asdict(self.config), 'recipe': asdict(self.recipe),
-                 'phase': self.phase.name, 'learned': self._learned,
+        state = {**self._settings(), 'phase': self.phase and self.phase.name,
+                 'learned': self._learned,
                  'figures': self._figures, 'scalars': self.scalars,
                  'moments': self.moments.state_dict(),
                  'loss_calls': {name: [o.calls for o in layer.observers]
@@ -167,15 +145,16 @@ class Learner:
         Raises:
             ValueError: naming a setting in which the saved run differs.
         """
-        for key, mine in (('config', asdict(self.config)), ('recipe', asdict(self.recipe))):
-            odd = [name for name, value in mine.items() if state[key].get(name) != value]
-            if odd:
-                raise ValueError(
-                    f'Cannot resume: {odd[0]} is {mine[odd[0]]!r} here and '
-                    f'{state[key].get(odd[0])!r} in the checkpoint. Resume with the options the '
-                    f'run was started with, or start anew from its weights.')
-        self.phase = PHASES[state['phase']]
-        self._learned = state['learned']
+        for group, mine in self._settings().items():
+            saved = state.get(group, {})
+            for name, value in mine.items():
+                if name in saved and saved[name] != value:
+                    raise ValueError(
+                        f'Cannot resume: {_option(group, name)} is {value!r} here and '
+                        f'{saved[name]!r} in the checkpoint. Resume with the options the run was '
+                        f'started with, or start anew from its weights.')
+        self.phase = PHASES.get(state['phase'])
+        self._learned = self._shared = state['learned']
         self._figures, self.scalars = state['figures'], state['scalars']
         self.moments.load_state_dict(state['moments'])
         for name, layer in denoise_layers(self.model):
@@ -185,21 +164,7 @@ class Learner:
             self.sgd.optimizer.load_state_dict(state['sgd'])
 
 
-def optimizer_like(host: torch.optim.Optimizer, lr: float, parameters: list[nn.Parameter],
-                   kind: type[torch.optim.Optimizer] | None = None) -> torch.optim.Optimizer:
-    """An optimiser of the host's settings for the predictors, without weight decay, which would pull
-    them off their optimum.
-
-    Args:
-        host: The host's optimiser.
-        lr: Learning rate.
-        parameters: The predictors'.
-        kind: Its type; the host's by default.
-    """
-    kind = kind or type(host)
-    accepted = inspect.signature(kind).parameters
-    settings = {name: value for name, value in host.defaults.items() if name in accepted}
-    settings.update(lr=lr)
-    if 'weight_decay' in settings:
-        settings['weight_decay'] = 0.0
-    return kind(parameters, **settings)
+def _option(group: str, name: str) -> str:
+    if group == 'optimizer':
+        return f"{name} of the predictors' optimizer"
+    return 'recipe' if (group, name) == ('recipe', 'name') else name

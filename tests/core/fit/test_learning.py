@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_, fuse_
-from denoiserep_ext.core.fit.learning import Learner, LearningOptions, optimizer_like
+from denoiserep_ext.core.fit.learning import Learner, LearningOptions
 from denoiserep_ext.core.fit.one_pass import observing
+from denoiserep_ext.core.fit.optimizers import optimizer_like
 from denoiserep_ext.core.fit.optimum import Optimum
 from denoiserep_ext.core.fit.recipes import BACKBONE, DENOISE, JOINT, Recipe, enter_phase_
 from denoiserep_ext.core.fit.running import RunningMoments

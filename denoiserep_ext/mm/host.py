@@ -1,0 +1,66 @@
+"""Hosts that the hook cannot train in, refused before anything is converted or written."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmengine.hooks import EMAHook
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from torch import nn
+
+if TYPE_CHECKING:
+    from .hook import DenoiseRepHook
+
+
+def bare_model(runner) -> nn.Module:
+    """The runner's model without its DDP wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def check_host(runner, hooks: Sequence[DenoiseRepHook]) -> None:
+    """Refuse hosts whose weights or steps are handled behind the hook's back.
+
+    Args:
+        runner: About to train, its optimiser built.
+        hooks: All its DenoiseRepHooks.
+
+    Raises:
+        TypeError: for a runner, model wrapper or optimiser of another kind.
+        ValueError: for settings or hooks that do not go together.
+    """
+    if not isinstance(runner, Runner):
+        raise TypeError(f'DenoiseRepHook works with the default Runner, not with '
+                        f'{type(runner).__name__}, which loads checkpoints before the model is '
+                        f'converted and resumes from fused weights: remove runner_type from the config.')
+    if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
+        raise TypeError(f'DenoiseRepHook works with a bare model or MMDistributedDataParallel, not '
+                        f'with {type(runner.model).__name__}.')
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper) or isinstance(wrapper, OptimWrapperDict):
+        raise TypeError(f'DenoiseRepHook needs one optimizer, whose steps it can pause, not '
+                        f'{type(wrapper).__name__}: give optim_wrapper a single one.')
+    if runner.cfg.get('efficient_conv_bn_eval'):
+        raise ValueError('efficient_conv_bn_eval reads the convs\' weights past their forward and '
+                         'would bypass DenoiseRep: remove it from the config.')
+    if len(hooks) > 1:
+        raise ValueError(f'There are {len(hooks)} DenoiseRepHooks, and each would fold its predictors '
+                         f'into every checkpoint once more: {_one_for_all(hooks)}.')
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook) and getattr(hook, 'src_model', None) is bare_model(runner):
+            raise ValueError('EMAHook has copied the model before DenoiseRepHook could convert it: '
+                             'give EMAHook a lower priority (its default, NORMAL, is fine).')
+
+
+def _one_for_all(hooks: Sequence[DenoiseRepHook]) -> str:
+    """How to say in one hook what several say."""
+    parts = {}
+    for hook in hooks:
+        parts.update(hook.selected)
+    if len(parts) == 1:
+        return 'keep one of them'
+    selections = list(parts.values())
+    if all(layers == selections[0] for layers in selections):
+        return f'write one, with target={list(parts)!r}'
+    return f'write one, with layers={parts!r} and no target'
