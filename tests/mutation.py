@@ -72,7 +72,7 @@ def replacements(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         yield ast.Constant(node.value + 1)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in DROPPED:
+    elif isinstance(node, ast.Call) and getattr(node.func, 'attr', None) in DROPPED:
         yield node.func.value
     elif isinstance(node, ast.Raise) or (
             isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)) or (
@@ -116,7 +116,7 @@ class _Visitor(ast.NodeTransformer):
 
 
 def tests_of(path: Path, root: Path) -> list[str]:
-    """Test files that may notice a fault: the file's own first, then those of its room, then the rest."""
+    """Test files that may notice a fault: the file's own first, its room's, then the rest."""
     room = TESTS / path.parent.relative_to(CORE)
     files = [file.relative_to(root) for file in sorted((root / TESTS).rglob('test_*.py'))]
     return [str(file) for file in sorted(files, key=lambda file: (
@@ -128,8 +128,8 @@ def passes(root: Path, tests: list[str], limit: float) -> bool:
     env = {**os.environ, 'PYTHONPATH': str(root), 'PYTHONDONTWRITEBYTECODE': '1', 'OMP_NUM_THREADS': '1'}
     env.pop('DENOISEREP_TEST_DATA', None)
     process = subprocess.Popen(
-        [sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', *tests], cwd=root, env=env,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        [sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', *tests],
+        cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         return process.wait(limit) == 0
     except subprocess.TimeoutExpired:
@@ -141,7 +141,8 @@ def passes(root: Path, tests: list[str], limit: float) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('paths', nargs='*', type=Path, default=[CORE], help='files or folders below core')
+    parser.add_argument('paths', nargs='*', type=Path, default=[CORE],
+                        help='files or folders below core')
     parser.add_argument('--sample', type=int, default=100, help='mutants to run; 0 for all')
     parser.add_argument('--seed', type=int, default=0, help='of the sample')
     parser.add_argument('--limit', type=float, default=120, help='seconds a mutant may take')

@@ -97,12 +97,14 @@ class Optimum:
             FloatingPointError: naming the layer.
         """
         if self.error() > WORST:
-            least, variance = self.least.min(), self.moments.power(centred=True).max()
+            worst = (self.rounding / self.least).nan_to_num().argmax()
+            least, variance = self.least[worst], self.moments.power(centred=True)[worst]
             helps = resolution(torch.float64) * variance < WORST * least
             raise FloatingPointError(
                 f'{self.layer.denoise_name}: the variance of its noise, {least:.1e}, is lost in the '
                 f'rounding of its features, whose variance is {variance:.1e}. '
-                f"{'Take its moments with dtype=torch.float64, or set' if helps else 'Set'} more noise (a larger step_stride, steps or strength, or noise='relative').")
+                f'{"Take its moments with dtype=torch.float64, or set" if helps else "Set"} more noise '
+                f"(larger steps, step_stride or strength, or noise='relative').")
         if self.noise_share:
             # No value of W_D exceeds 1 / sqrt(1 - abar), none of b_D that times the norm of the mean.
             bound = self.mean.norm(dim=-1).max().clamp_min(1.0) / self.noise_share**0.5

@@ -47,4 +47,5 @@ def draw(layer: DenoiseLayer, x: Tensor, tokens: int | None, purpose: str, call:
         return layer.feature_vectors(x)
     generator = seeded(layer, purpose, call, torch.device('cpu'), shared)
     rows = torch.randint(each, (parts, wanted), generator=generator)
-    return layer.feature_vectors(x, (rows + each * torch.arange(parts).unsqueeze(1)).flatten().to(x.device))
+    rows += each * torch.arange(parts).unsqueeze(1)
+    return layer.feature_vectors(x, rows.flatten().to(x.device))

@@ -145,6 +145,14 @@ def test_parts_add_up_to_the_whole():
         merged.merge_(ClassMoments(4, 6))
 
 
+def test_a_batch_without_images_counts_for_nothing():
+    x, labels, _ = labelled()
+    moments = moments_of(x, labels)
+    moments.update(x[:0], labels[:0])
+    whole = moments_of(x, labels)
+    assert torch.equal(moments.sums, whole.sums) and moments.all.count == len(x)
+
+
 def test_fewer_images_than_dimensions_and_dead_channels_are_solved():
     x, labels, _ = labelled(classes=3, each=4, length=40)
     x[:, 7] = 0

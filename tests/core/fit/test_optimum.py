@@ -148,7 +148,7 @@ def test_moments_in_training_turn_to_float64_where_float32_is_too_coarse():
 
 
 def half_model(mean):
-    """A sound float32 layer before one in float16 whose b_D takes 1 / sqrt(1 - abar) = 100 times the mean."""
+    """A float32 layer, and one in float16 whose b_D takes 1 / sqrt(1 - abar) = 100 times the mean."""
     class Half(nn.Module):
         def __init__(self):
             super().__init__()
