@@ -17,15 +17,15 @@ class MomentObserver:
 
     Args:
         layer: The layer it will observe.
-        tokens: Feature vectors drawn per call (uniformly, with replacement: unbiased); None for
-            all of them.
+        moment_tokens: Feature vectors drawn per call, whatever its images are (uniformly, with
+            replacement: unbiased); None for all of them.
         dtype: Precision of the products, see :class:`Moments`.
         every: Look at every so many calls only, and whenever there are no moments yet.
     """
 
-    def __init__(self, layer: DenoiseLayer, tokens: int | None = None,
+    def __init__(self, layer: DenoiseLayer, moment_tokens: int | None = None,
                  dtype: torch.dtype = torch.float64, every: int = 1) -> None:
-        self.tokens, self.every, self.calls = tokens, every, 0
+        self.moment_tokens, self.every, self.calls = moment_tokens, every, 0
         self.moments = Moments(layer.denoiser.groups, layer.denoiser.channels, layer.weight.device,
                                dtype)
 
@@ -35,7 +35,7 @@ class MomentObserver:
         if self.moments.count and (self.calls - 1) % self.every:
             return
         with torch.autocast(x.device.type, enabled=False):
-            self.moments.update(draw(layer, x, self.tokens, 'moments', self.calls))
+            self.moments.update(draw(layer, x, self.moment_tokens, 'moments', self.calls))
 
 
 @dataclass

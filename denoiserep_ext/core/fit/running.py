@@ -20,18 +20,18 @@ class RunningMoments:
 
     Args:
         model: A converted model; its layers start to observe.
-        tokens: Feature vectors drawn per layer and step; None uses all.
+        moment_tokens: Feature vectors drawn per layer and step, whatever its images are; None uses all.
         decay: How much the past counts after each solving (0..1), so that the moments follow the
             moving features.
         every: Observe every so many steps only.
     """
 
-    def __init__(self, model: nn.Module, tokens: int | None = 256, decay: float = 0.9,
+    def __init__(self, model: nn.Module, moment_tokens: int | None = 256, decay: float = 0.9,
                  every: int = 1) -> None:
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f'decay must lie in [0, 1], got {decay!r}.')
         self.layers, self.decay = dict(require_denoise_layers(model)), decay
-        self.observers = {name: MomentObserver(layer, tokens, torch.float32, every)
+        self.observers = {name: MomentObserver(layer, moment_tokens, torch.float32, every)
                           for name, layer in self.layers.items()}
         for name, layer in self.layers.items():
             for observer in layer.observers:

@@ -145,6 +145,19 @@ def test_parts_add_up_to_the_whole():
         merged.merge_(ClassMoments(4, 6))
 
 
+def test_classes_that_were_not_seen_change_nothing():
+    x, labels, _ = labelled(classes=4, each=6)
+    seen, more = moments_of(x, labels), moments_of(x, 3 * labels, classes=20)
+    for new_classes in (False, True):
+        expected = class_posterior(seen, 0.5, new_classes)
+        torch.testing.assert_close(class_posterior(more, 0.5, new_classes).weight, expected.weight)
+
+
+def test_moments_of_one_process_are_the_sum():
+    moments = moments_of(*labelled()[:2])
+    assert moments.reduced() is moments and moments.all.reduced() is moments.all
+
+
 def test_a_batch_without_images_counts_for_nothing():
     x, labels, _ = labelled()
     moments = moments_of(x, labels)

@@ -122,8 +122,10 @@ def test_one_pass_needs_batches_and_used_layers():
         fit_one_pass_(model, [])
     low_rank = TinyNet()
     convert_(low_rank, DenoiseRepConfig(solver='sgd', rank=2))
+    unread = iter([torch.randn(1, 3, 6, 6)])
     with pytest.raises(ValueError, match='low-rank'):
-        fit_one_pass_(low_rank, [torch.randn(1, 3, 6, 6)])
+        fit_one_pass_(low_rank, unread)
+    next(unread)  # it was refused before the pass
 
 
 def test_batches_without_images_count_for_nothing():

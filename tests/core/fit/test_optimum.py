@@ -136,13 +136,13 @@ def test_rounding_is_merged_faded_and_kept_with_the_moments():
 
 def test_moments_in_training_turn_to_float64_where_float32_is_too_coarse():
     model = unit_model()
-    running = RunningMoments(model, tokens=None)
+    running = RunningMoments(model, moment_tokens=None)
     model.train()
     for std, double in ((0.1, False), (178.0, True)):
         model(low_rank_features(std=std))
         running.refresh(solve=True)
         assert (running.observers['0'].moments.dtype == torch.float64) == double
-    resumed = RunningMoments(unit_model(), tokens=None)
+    resumed = RunningMoments(unit_model(), moment_tokens=None)
     resumed.load_state_dict(running.state_dict())
     assert resumed.observers['0'].moments.dtype == torch.float64
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, denoise_loss
+from denoiserep_ext import DenoiseRepConfig, convert_, denoise_loss
 from denoiserep_ext.core.fit.running import RunningMoments
 from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.helpers import TinyNet, moments_of
@@ -25,7 +25,7 @@ def test_relative_loss_takes_the_noise_power_from_the_moments():
             model[0].denoiser.weight.copy_(torch.eye(4))
         x = torch.randn(3000, 4)
         if seen:
-            running = RunningMoments(model, tokens=None)
+            running = RunningMoments(model, moment_tokens=None)
             running.observers['0'].moments.update(seen * x[:, None])
             running.observers['0'].every = 2  # the call below is not looked at
             running.observers['0'].calls = 1
@@ -37,17 +37,9 @@ def test_relative_loss_takes_the_noise_power_from_the_moments():
         assert losses[seen] == pytest.approx(expected, rel=0.05)
 
 
-def test_a_step_returns_the_mean_loss_per_layer():
-    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(3)])
-    convert_(model, DenoiseRepConfig(layers='all', solver='sgd', steps=(500, 500, 500)))
-    trainer = PredictorSGD(model.train(), lambda parameters: torch.optim.SGD(parameters, lr=0.0))
-    model(torch.randn(5000, 4))
-    assert trainer.step() == pytest.approx(1.0, abs=0.05)  # W_D = 0 predicts nothing
-
-
 def test_refreshing_reports_the_loss_before_and_the_floor_and_lets_the_past_fade():
     model = linear(steps=(900, ))
-    running = RunningMoments(model, tokens=None, decay=0.25)
+    running = RunningMoments(model, moment_tokens=None, decay=0.25)
     model(torch.randn(200, 4))
     looked = running.refresh(solve=False)
     assert looked['loss']['0'] == pytest.approx(1.0) and looked['floor']['0'] < 0.9
@@ -59,7 +51,7 @@ def test_refreshing_reports_the_loss_before_and_the_floor_and_lets_the_past_fade
 
 def test_resetting_forgets_all_features():
     model = linear()
-    running = RunningMoments(model, tokens=None)
+    running = RunningMoments(model, moment_tokens=None)
     model(torch.randn(50, 4) + 100)
     running.reset_()
     x = torch.randn(60, 4)
