@@ -29,6 +29,7 @@ class Moments:
         device: Where to keep them.
         dtype: Precision of the products within one update; sums over updates are float64 always.
             float32 is cheaper, and good to about 1e-6 of the features' variance.
+            Where PyTorch is allowed to take less than float32 for its products (TF32), float64 is used.
         noise: Variance of the noise that will be set against these features. Where float32 would
             round more than a fiftieth of it away, an update takes float64.
 
@@ -86,7 +87,8 @@ class Moments:
             return
         if self.reference is None:
             self.centre_(x)
-        centred = self._centred(x, self.dtype)
+        centred = self._centred(x, self.dtype if torch.get_float32_matmul_precision() == 'highest'
+                                else torch.float64)
         if self.noise < math.inf and (self._rounding(centred) > ACCURACY * self.noise).any():
             centred = self._centred(x, torch.float64)
         self.count += len(x)

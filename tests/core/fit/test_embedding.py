@@ -153,6 +153,16 @@ def test_classes_that_were_not_seen_change_nothing():
         torch.testing.assert_close(class_posterior(more, 0.5, new_classes).weight, expected.weight)
 
 
+def test_a_class_of_a_single_image_is_a_class():
+    x, labels, _ = labelled(classes=4, each=6)
+    labels[-5:] = 2
+    moments = moments_of(x, labels)
+    between, within = moments.between_and_within()
+    between, within = shrunk(between, 4 - 1), shrunk(within, len(x) - 4)
+    expected = torch.linalg.solve(between + 0.5 * within, between).mT
+    torch.testing.assert_close(class_posterior(moments, 0.5, new_classes=True).weight, expected)
+
+
 def test_moments_of_one_process_are_the_sum():
     moments = moments_of(*labelled()[:2])
     assert moments.reduced() is moments and moments.all.reduced() is moments.all

@@ -81,6 +81,19 @@ def test_moments_that_are_reset_are_as_new():
     torch.testing.assert_close(moments.covariance, moments_of(x).covariance, rtol=1e-12, atol=1e-12)
 
 
+def test_products_are_no_coarser_than_float32():
+    """Where TF32 or bfloat16 is allowed for products, moments take float64."""
+    x, before = torch.randn(300, 1, 8), torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision('high')
+        allowed = moments_of(x, dtype=torch.float32)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    narrow, wide = (moments_of(x, dtype=dtype) for dtype in (torch.float32, torch.float64))
+    assert not torch.equal(narrow.covariance, allowed.covariance)
+    torch.testing.assert_close(allowed.covariance, wide.covariance, rtol=1e-12, atol=1e-12)
+
+
 def test_nothing_is_no_feature_vector():
     """An empty batch, or an empty probe, leaves moments as they were."""
     x, nothing = torch.randn(9, 1, 3), torch.empty(0, 1, 3)
@@ -187,12 +200,13 @@ leave_processes()
     assert result.returncode == 0, result.stderr[-3000:]
     x = torch.arange(60., dtype=torch.float64).reshape(20, 1, 3).sin()
     x[10:] += 1e4
-    expected = moments_of(x)
+    expected, parts = moments_of(x), moments_of(x[:10]).merge_(moments_of(x[10:]))
     for rank in (0, 1):
-        for state in torch.load(tmp_path / str(rank), weights_only=True):
+        for state, whole in zip(torch.load(tmp_path / str(rank), weights_only=True), (parts, expected)):
             moments = Moments(1, 3)
             moments.load_state_dict(state)
             assert moments.count == 20
+            torch.testing.assert_close(moments.rounding, whole.rounding, rtol=1e-12, atol=0)
             torch.testing.assert_close(moments.covariance, expected.covariance, rtol=1e-12, atol=1e-12)
 
 
