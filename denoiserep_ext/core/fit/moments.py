@@ -28,8 +28,8 @@ class Moments:
         channels: Channels per block d.
         device: Where to keep them.
         dtype: Precision of the products within one update; sums over updates are float64 always.
-            float32 is cheaper, and good to about 1e-6 of the features' variance.
-            Where PyTorch is allowed to take less than float32 for its products (TF32), float64 is used.
+            float32 is cheaper, and good to about 1e-6 of the features' variance; where PyTorch may
+            take less than that for its products (TF32), float64 is taken.
         noise: Variance of the noise that will be set against these features. Where float32 would
             round more than a fiftieth of it away, an update takes float64.
 
@@ -75,7 +75,7 @@ class Moments:
             return self
         # Rounded to the products' type: the same numbers are subtracted there and added back later.
         self.reference = x.mean(0, dtype=torch.float64).to(self.dtype).to(self.total)
-        spread = (x.double() - self.reference).square().mean().sqrt()
+        spread = (x - self.reference).square().mean().sqrt()
         # A power of two divides exactly; constant features have no spread to divide out.
         self.scale = torch.where(spread > 0, spread.log2().round().exp2(), 1.0)
         return self

@@ -91,7 +91,8 @@ class Optimum:
         return torch.where(self.least > 0, self.rounding / self.least, 0.0).max().item()
 
     def check(self) -> None:
-        """Refuse what :meth:`write_` would, or what rounding has spoilt; most can be told unsolved.
+        """Refuse moments whose rounding has spoilt the optimum, and what :meth:`write_` would refuse;
+        hardly ever is anything solved for it.
 
         Raises:
             FloatingPointError: naming the layer.
