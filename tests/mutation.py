@@ -1,7 +1,7 @@
 """Small faults put into the code one at a time, to see whether a test notices: the score of the tests.
 
 Run it as
-    python -m tests.mutation [FILE_OR_FOLDER ...] [--sample 100] [--seed 0] [--limit 120]
+    python -m tests.mutation [FILE_OR_FOLDER ...] [--sample 100] [--seed 0] [--limit SECONDS]
 It works on a copy, with the tests of tests/core (those that need real data are left out). All mutants
 take hours; a sample with a fixed seed can be repeated. Some survivors compute the same as the original.
 """
@@ -17,6 +17,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,19 +125,19 @@ def tests_of(path: Path, root: Path) -> list[str]:
         file.name != f'test_{path.name}', file.parent != room, file))]
 
 
-def passes(root: Path, tests: list[str], limit: float) -> bool:
-    """Whether tests pass within ``limit`` seconds."""
+def run(root: Path, tests: list[str], limit: float | None = None) -> str:
+    """``'passed'``, ``'failed'``, or ``'timed out'`` after ``limit`` seconds."""
     env = {**os.environ, 'PYTHONPATH': str(root), 'PYTHONDONTWRITEBYTECODE': '1', 'OMP_NUM_THREADS': '1'}
     env.pop('DENOISEREP_TEST_DATA', None)
     process = subprocess.Popen(
         [sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', *tests],
         cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        return process.wait(limit) == 0
+        return 'passed' if process.wait(limit) == 0 else 'failed'
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # with the processes that tests have started
         process.wait()
-        return False
+        return 'timed out'
 
 
 def main() -> None:
@@ -145,7 +147,8 @@ def main() -> None:
                         help='files or folders below core')
     parser.add_argument('--sample', type=int, default=100, help='mutants to run; 0 for all')
     parser.add_argument('--seed', type=int, default=0, help='of the sample')
-    parser.add_argument('--limit', type=float, default=120, help='seconds a mutant may take')
+    parser.add_argument('--limit', type=float,
+                        help='seconds a mutant may take; by default three times what the tests take')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / 'copy'
@@ -154,20 +157,22 @@ def main() -> None:
                         for file in (path.rglob('*.py') if path.is_dir() else [path])})
         every = [mutant for file in files for mutant in mutants(file, (ROOT / file).read_text())]
         chosen = random.Random(args.seed).sample(every, min(args.sample or len(every), len(every)))
-        for tests in {tuple(tests_of(file, root)) for file in files}:
-            if not passes(root, list(tests), args.limit):
-                sys.exit('The tests fail, or take too long, without any fault.')
-        survivors = []
+        start = time.perf_counter()
+        if run(root, tests_of(CORE / 'none.py', root)) != 'passed':
+            sys.exit('The tests fail without any fault.')
+        limit = args.limit or 3 * (time.perf_counter() - start)
+        outcomes: Counter[str] = Counter()
         for mutant in chosen:
             original = (root / mutant.path).read_text()
             (root / mutant.path).write_text(mutant.source)
-            if passes(root, tests_of(mutant.path, root), args.limit):
-                survivors.append(mutant)
-                print(f'survived: {mutant}', flush=True)
+            outcome = run(root, tests_of(mutant.path, root), limit)
+            outcomes[outcome] += 1
+            if outcome != 'failed':
+                print(f'{"survived" if outcome == "passed" else outcome}: {mutant}', flush=True)
             (root / mutant.path).write_text(original)
-    killed = len(chosen) - len(survivors)
-    print(f'{killed} of {len(chosen)} mutants were killed ({killed / max(1, len(chosen)):.0%}), drawn '
-          f'from {len(every)} with seed {args.seed}.')
+    killed = len(chosen) - outcomes['passed']
+    print(f'{killed} of {len(chosen)} mutants were killed ({killed / max(1, len(chosen)):.0%}; '
+          f'{outcomes["timed out"]} by the time limit), drawn from {len(every)} with seed {args.seed}.')
 
 
 def _with(node: ast.AST, **fields) -> ast.AST:
