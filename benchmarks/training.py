@@ -17,9 +17,9 @@ from .timing import timed
 VARIANTS = {
     'default hook (joint, one pass)': dict(),
     'paper: SGD predictors, all tokens': dict(solver='sgd'),
-    'SGD predictors, 256 tokens': dict(solver='sgd', tokens=256),
+    'SGD predictors, 256 tokens': dict(solver='sgd', loss_tokens=256),
     'SGD predictors, rank 16': dict(solver='sgd', rank=16),
-    'SGD predictors, 256 tokens, rank 16': dict(solver='sgd', tokens=256, rank=16),
+    'SGD predictors, 256 tokens, rank 16': dict(solver='sgd', loss_tokens=256, rank=16),
 }
 INTERVAL = 100  # iterations between solvings, the hook's default
 

@@ -33,7 +33,7 @@ def main() -> None:
     options = dict(noise='relative', step_stride=args.stride)
 
     model = load_resnet20(data)
-    convert_(model, DenoiseRepConfig(solver='sgd', tokens=4096, **options))
+    convert_(model, DenoiseRepConfig(solver='sgd', loss_tokens=4096, **options))
     with observing(model) as moments:
         for batch in images.split(256):
             model(batch)

@@ -31,7 +31,7 @@ def reid_config(output, data, *overrides):
         'SOLVER.IMS_PER_BATCH', 180, 'SOLVER.MAX_EPOCH', 2, 'SOLVER.WARMUP_ITERS', 2,
         'SOLVER.CHECKPOINT_PERIOD', 1, 'SOLVER.BASE_LR', 1e-3,
         'MODEL.DENOISEREP.NOISE', 'relative', 'MODEL.DENOISEREP.STEP_STRIDE', 2,
-        'MODEL.DENOISEREP.UPDATE', 'posterior', 'MODEL.DENOISEREP.TOKENS', 64,
+        'MODEL.DENOISEREP.UPDATE', 'posterior', 'MODEL.DENOISEREP.LOSS_TOKENS', 64,
         'MODEL.DENOISEREP.PERIOD', 1,
         'TEST.EVAL_PERIOD', 100, 'TEST.IMS_PER_BATCH', 180, 'SEED', 0, 'OUTPUT_DIR', str(output),
         *overrides])

@@ -35,6 +35,8 @@ class ClassMoments:
         Raises:
             ValueError: for a label out of range.
         """
+        if not len(x):
+            return
         labels = labels.to(x.device)
         if labels.min() < 0 or labels.max() >= len(self.counts):
             raise ValueError(f'Labels {labels.min().item()} to {labels.max().item()} do not fit '

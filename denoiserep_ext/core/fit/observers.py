@@ -1,14 +1,15 @@
 """What a converted layer does with its input while moments are collected."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..layer.layers import DenoiseLayer
-from ..layer.sampling import draw, seeded
-from .moments import Moments
+from ..layer.sampling import draw
+from .moments import ACCURACY, Moments, resolution
 
 
 class MomentObserver:
@@ -16,15 +17,15 @@ class MomentObserver:
 
     Args:
         layer: The layer it will observe.
-        tokens: Feature vectors drawn per call (uniformly, with replacement: unbiased); None for
-            all of them.
+        moment_tokens: Feature vectors drawn per call, whatever its images are (uniformly, with
+            replacement: unbiased); None for all of them.
         dtype: Precision of the products, see :class:`Moments`.
         every: Look at every so many calls only, and whenever there are no moments yet.
     """
 
-    def __init__(self, layer: DenoiseLayer, tokens: int | None = None,
+    def __init__(self, layer: DenoiseLayer, moment_tokens: int | None = None,
                  dtype: torch.dtype = torch.float64, every: int = 1) -> None:
-        self.tokens, self.every, self.calls = tokens, every, 0
+        self.moment_tokens, self.every, self.calls = moment_tokens, every, 0
         self.moments = Moments(layer.denoiser.groups, layer.denoiser.channels, layer.weight.device,
                                dtype)
 
@@ -34,7 +35,7 @@ class MomentObserver:
         if self.moments.count and (self.calls - 1) % self.every:
             return
         with torch.autocast(x.device.type, enabled=False):
-            self.moments.update(draw(layer, x, self.tokens, 'moments', self.calls))
+            self.moments.update(draw(layer, x, self.moment_tokens, 'moments', self.calls))
 
 
 @dataclass
@@ -59,33 +60,32 @@ class PassObserver:
         layer: The layer it will observe.
         batch: What is under way, kept up by whoever drives the pass.
         tokens: Feature vectors drawn per image (uniformly, with replacement: unbiased); None for all.
-        dtype: Precision of the products, see :class:`Moments`.
+        dtype: Precision of the products; None for what the noise at the layer's step takes.
     """
 
     def __init__(self, layer: DenoiseLayer, batch: CurrentBatch, tokens: int | None,
-                 dtype: torch.dtype) -> None:
+                 dtype: torch.dtype | None) -> None:
         self.batch, self.tokens = batch, tokens
-        self.moments = Moments(layer.denoiser.groups, layer.denoiser.channels, layer.weight.device,
-                               dtype)
+        self.moments = _moments(layer, dtype)
 
     @torch.no_grad()
     def __call__(self, layer: DenoiseLayer, x: Tensor) -> None:
+        batch = self.batch
         with torch.autocast(x.device.type, enabled=False):
-            vectors = layer.feature_vectors(x, self._rows(layer, x))
-            if self.batch.counts:
+            vectors = draw(layer, x, self.tokens, 'pass', batch.number, batch.images, shared=True)
+            if batch.counts:
                 self.moments.update(vectors)
             elif self.moments.reference is None:
                 self.moments.centre_(vectors)
 
-    def _rows(self, layer: DenoiseLayer, x: Tensor) -> Tensor | None:
-        count, images = layer.count_vectors(x), self.batch.images
-        if self.tokens is None:
-            return None
-        # Where rows do not fall evenly on images (regions of interest, say), all are drawn from alike.
-        parts = images if count % images == 0 else 1
-        each, wanted = count // parts, self.tokens * images // parts
-        if each <= wanted:
-            return None
-        generator = seeded(layer, 'pass', self.batch.number, torch.device('cpu'), shared=True)
-        rows = torch.randint(each, (parts, wanted), generator=generator)
-        return (rows + each * torch.arange(parts).unsqueeze(1)).flatten().to(x.device)
+
+def _moments(layer: DenoiseLayer, dtype: torch.dtype | None) -> Moments:
+    noise = math.inf
+    if dtype is None:
+        dtype = torch.float64 if layer.weight.dtype == torch.float64 else torch.float32
+        share = 1 - layer.coefficients.alpha_bar
+        if layer.denoise_config.noise == 'unit':
+            noise = share or math.inf
+        elif 0 < share < resolution(dtype) / ACCURACY:
+            dtype = torch.float64  # whatever the features are
+    return Moments(layer.denoiser.groups, layer.denoiser.channels, layer.weight.device, dtype, noise)

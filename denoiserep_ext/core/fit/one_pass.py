@@ -13,7 +13,7 @@ from ..layer.loss import untrack_loss_
 from ..processes import process_share
 from .moments import Moments
 from .observers import CurrentBatch, PassObserver
-from .optimum import optima, require_finite
+from .optimum import Optimum, optima
 
 TOKENS = 32  # feature vectors per image and layer: a pass then costs little more than its forward
 
@@ -27,13 +27,13 @@ def observing(model: nn.Module, tokens: int | None = None, dtype: torch.dtype | 
     Args:
         model: A converted model.
         tokens: Feature vectors drawn per image and layer; None uses all.
-        dtype: Precision of the products; None is each layer's own, float32 at least.
+        dtype: Precision of the products, see :func:`collect_moments`.
         batch: Kept up by the caller where ``tokens`` is given, see :class:`CurrentBatch`.
     """
     layers = require_denoise_layers(model)
     modes = [(module, module.training) for module in model.modules()]
     before = [(layer.observers, layer.observing, layer.train_path) for _, layer in layers]
-    observers = {name: PassObserver(layer, batch or CurrentBatch(), tokens, dtype or _precision(layer))
+    observers = {name: PassObserver(layer, batch or CurrentBatch(), tokens, dtype)
                  for name, layer in layers}
     try:
         model.eval()
@@ -68,8 +68,10 @@ def collect_moments(model: nn.Module, batches: Iterable[Any], tokens: int | None
         count: Images in a batch; by default the length of its first tensor.
         share: ``(index, of)`` of this process; by default its rank.
         probe: A batch, the same for all, that moments take their centre and scale from.
-        dtype: Precision of products within a batch; by default each layer's own, float32 at least.
-            Sums over batches are float64.
+        dtype: Precision of products within a batch; sums over batches are float64. By default float32,
+            good to about 1e-6 of the features' variance, and float64 for layers in float64 and wherever
+            float32 would round more than a fiftieth of the noise away that the layer's own settings
+            assume, ``1 - abar`` for unit noise.
 
     Returns:
         Moments by layer name, of this process alone.
@@ -100,12 +102,14 @@ def solve_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, float]:
 
     Raises:
         ValueError: if a predictor is low-rank, or a layer has seen nothing.
-        FloatingPointError: naming a layer whose features were not finite. Nothing is changed then.
+        FloatingPointError: naming a layer whose features were not finite, whose noise was lost in the
+            rounding of its moments, or whose precision cannot hold its predictor. Nothing is changed
+            then.
     """
     layers = _solvable(model, moments)
     names, floors = {layer: name for name, layer in layers}, {}
     for optimum in optima((layer, moments[name]) for name, layer in layers):
-        optimum.layer.denoiser.set_(optimum.weight, optimum.bias)
+        optimum.write_()
         floors[names[optimum.layer]] = optimum.floor()
     return {name: floors[name] for name, _ in layers}
 
@@ -129,7 +133,7 @@ def solve_and_fuse_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, 
     names, results = {layer: name for name, layer in layers}, {}
     for optimum in optima((layer, moments[name]) for name, layer in layers):
         layer, before = optimum.layer, optimum.layer.weight.clone()
-        layer.denoiser.set_(optimum.weight, optimum.bias)
+        optimum.write_()
         floor = optimum.floor()
         layer.fuse()
         norm = before.norm()
@@ -141,7 +145,8 @@ def solve_and_fuse_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, 
 
 def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None = TOKENS,
                   forward: Callable[[nn.Module, Any], Any] | None = None,
-                  **options: Any) -> dict[str, float]:
+                  count: Callable[[Any], int] | None = None, share: tuple[int, int] | None = None,
+                  probe: Any = None, dtype: torch.dtype | None = None) -> dict[str, float]:
     """Fit every predictor in one label-free forward pass, in place.
 
     The model's weights, mode and BatchNorm statistics stay as they were. In a process group each
@@ -154,18 +159,22 @@ def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None =
         tokens: Feature vectors drawn per image and layer; None uses all, several times slower.
         forward: How to run one batch, ``forward(model, batch)``; by default the input is moved to
             the model's device and the model is called with it.
-        **options: Of :func:`collect_moments`.
+        count: Images in a batch; by default the length of its first tensor.
+        share: ``(index, of)`` of this process; by default its rank.
+        probe: A batch, the same for all, that moments take their centre and scale from.
+        dtype: Precision of products within a batch. The default, see :func:`collect_moments`, is good to
+            a few hundredths of the predictors' largest values; float64 is slower, and good to 1e-8.
 
     Returns:
         The denoising loss each layer now has, by name, equal to its floor.
 
     Raises:
         ValueError: if nothing is converted, a predictor is low-rank, or there are no batches.
-        FloatingPointError: naming a layer whose features were not finite; nothing is changed then.
+        FloatingPointError: see :func:`solve_`; nothing is changed then.
     """
     for name, layer in require_denoise_layers(model):
         _require_full_rank(name, layer)
-    moments = collect_moments(model, batches, tokens, forward, **options)
+    moments = collect_moments(model, batches, tokens, forward, count, share, probe, dtype)
     for name in moments:
         moments[name] = moments[name].reduced()
     return solve_(model, moments)
@@ -196,7 +205,7 @@ def _solvable(model: nn.Module, moments: dict[str, Moments]) -> list[tuple[str, 
         if name not in moments or not moments[name].count:
             unseen.append(name)
         else:
-            require_finite(layer, moments[name])
+            Optimum(layer, moments[name]).check()
     if unseen:
         raise ValueError(
             f'No features reached {", ".join(unseen[:3])}{" ..." if len(unseen) > 3 else ""}: there '
@@ -208,10 +217,6 @@ def _require_full_rank(name: str, layer: DenoiseLayer) -> None:
     if layer.denoiser.rank is not None:
         raise ValueError(f'{name}: a low-rank predictor is trained, not solved; convert with '
                          f'rank=None.')
-
-
-def _precision(layer: DenoiseLayer) -> torch.dtype:
-    return torch.float64 if layer.weight.dtype == torch.float64 else torch.float32
 
 
 def _call(model: nn.Module, batch: Any) -> Any:

@@ -3,14 +3,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..layer.layers import DenoiseLayer
-from .moments import Moments
+from .moments import Moments, resolution
 
 STACK = 2**21  # numbers of equal systems that are solved at a time (16 MB)
+SLACK = 0.01  # share by which rounding may take an eigenvalue below its bound
+WORST = 0.1  # error of W_D beyond which it is refused, as a share of the largest it could be
 
 
 class Optimum:
@@ -26,6 +29,7 @@ class Optimum:
 
     Attributes:
         system: ``S`` [G, d, d].
+        rounding: Variance that may be nothing but rounding of the moments [G].
         weight: ``W_D`` [G, d, d]; zero at step 0, and for features that are zero throughout.
         bias: ``b_D`` [G, d], or None.
 
@@ -38,17 +42,25 @@ class Optimum:
         if not moments.count:
             raise ValueError(f'{layer.denoise_name}: no features reached this layer. Run at least one '
                              f'batch; if the model does not use it, leave it out of layers.')
-        require_finite(layer, moments)
-        self.layer = layer
+        if not all(value.isfinite().all() for value in (moments.total, moments.scale, *moments.panels)):
+            raise FloatingPointError(
+                f'{layer.denoise_name}: its input had non-finite values (NaN or infinity), so '
+                f'nothing can be solved. Check the model and images.')
+        self.layer, self.moments = layer, moments
         self.alpha_bar = layer.coefficients.alpha_bar
         self.noise_share = 1 - self.alpha_bar
+        self.rounding = moments.rounding / moments.count
         self.centred, self.mean = layer.denoiser.bias is not None, moments.mean
         self.power = torch.ones_like(self.mean[:, 0])
         if layer.denoise_config.noise == 'relative':
             self.power = moments.power(self.centred)
-        self.system = moments.second_moment(self.centred).mul_(self.alpha_bar)
-        self.system.diagonal(dim1=-2, dim2=-1).add_(self.least.unsqueeze(-1))
         self._weight: Tensor | None = None
+
+    @cached_property
+    def system(self) -> Tensor:
+        system = self.moments.second_moment(self.centred).mul_(self.alpha_bar)
+        system.diagonal(dim1=-2, dim2=-1).add_(self.least.unsqueeze(-1))
+        return system
 
     @property
     def least(self) -> Tensor:
@@ -72,6 +84,53 @@ class Optimum:
         if not self.centred:
             return None
         return -self.alpha_bar**0.5 * (self.weight @ self.mean.unsqueeze(-1)).squeeze(-1)
+
+    def error(self) -> float:
+        """What rounding in the moments may have done to ``W_D``, as a share of the largest it could be:
+        the variance that was rounded over that of the noise, where features hardly vary."""
+        return torch.where(self.least > 0, self.rounding / self.least, 0.0).max().item()
+
+    def check(self) -> None:
+        """Refuse moments whose rounding has spoilt the optimum, and what :meth:`write_` would refuse;
+        hardly ever is anything solved for it.
+
+        Raises:
+            FloatingPointError: naming the layer.
+        """
+        if self.error() > WORST:
+            worst = (self.rounding / self.least).nan_to_num().argmax()
+            least, variance = self.least[worst], self.moments.power(centred=True)[worst]
+            helps = resolution(torch.float64) * variance < WORST * least
+            raise FloatingPointError(
+                f'{self.layer.denoise_name}: the variance of its noise, {least:.1e}, is lost in the '
+                f'rounding of its features, whose variance is {variance:.1e}. '
+                f'{"Take its moments with dtype=torch.float64, or set" if helps else "Set"} more noise '
+                f"(larger steps, step_stride or strength, or noise='relative').")
+        if self.noise_share:
+            # No value of W_D exceeds 1 / sqrt(1 - abar), none of b_D that times the norm of the mean.
+            bound = self.mean.norm(dim=-1).max().clamp_min(1.0) / self.noise_share**0.5
+            if bound > torch.finfo(self.layer.denoiser.fitted.dtype).max:
+                self._require_range()
+
+    def write_(self) -> None:
+        """Set the layer's predictor to the optimum.
+
+        Raises:
+            FloatingPointError: naming the layer, if its precision cannot hold the predictor, which is
+                then unchanged.
+        """
+        self._require_range()
+        self.layer.denoiser.set_(self.weight, self.bias)
+
+    def _require_range(self) -> None:
+        dtype = self.layer.denoiser.fitted.dtype
+        for name, value in (('W_D', self.weight), ('b_D', self.bias)):
+            largest = 0.0 if value is None else value.abs().max().item()
+            if largest > torch.finfo(dtype).max:
+                raise FloatingPointError(
+                    f'{self.layer.denoise_name}: {name} of its predictor reaches {largest:.2g}, and '
+                    f'{str(dtype)[6:]}, in which the layer is, ends at {torch.finfo(dtype).max:.2g}. '
+                    f"Convert the model in float32 or bfloat16, or set noise='relative' or more noise.")
 
     def floor(self) -> float:
         """The least L2 denoising loss any linear predictor can reach on these features, in [0, 1]:
@@ -99,18 +158,6 @@ class Optimum:
             offset = self.alpha_bar**0.5 * (matrix @ self.mean.unsqueeze(-1)).squeeze(-1)
             error = error + (offset + predictor.bias.double()).square().sum(-1)
         return torch.where(self.power > 0, error / (self.power * d), 1.0).mean().item()
-
-
-def require_finite(layer: DenoiseLayer, moments: Moments) -> None:
-    """Refuse moments that nothing can be solved from.
-
-    Raises:
-        FloatingPointError: naming the layer.
-    """
-    if not all(value.isfinite().all() for value in (moments.total, moments.scale, *moments.panels)):
-        raise FloatingPointError(
-            f'{layer.denoise_name}: its input had non-finite values (NaN or infinity), so '
-            f'nothing can be solved. Check the model and images.')
 
 
 def optima(problems: Iterable[tuple[DenoiseLayer, Moments]]) -> Iterator[Optimum]:
@@ -147,14 +194,15 @@ def invert(system: Tensor, least: Tensor) -> Tensor:
     """``S^-1`` [n, d, d] of symmetric systems whose eigenvalues are at least ``least`` [n]; zero where
     that is 0 (no noise, or features that are zero throughout). Where rounding of huge features hides
     the bound, it is restored eigenvalue by eigenvalue."""
-    dead = (least <= 0).view(-1, 1, 1)
+    dead, bound = least <= 0, least.view(-1, 1, 1)
     identity = torch.eye(system.shape[-1], dtype=system.dtype, device=system.device)
-    sound = torch.where(dead, identity, system) if dead.any() else system
-    factor, failed = torch.linalg.cholesky_ex(sound)
-    if failed.any():
-        values, vectors = torch.linalg.eigh(sound)
-        floor = torch.where(least > 0, least, 1.0).unsqueeze(-1)
-        inverse = (vectors / values.maximum(floor).unsqueeze(-2)) @ vectors.mT
-    else:
-        inverse = torch.cholesky_inverse(factor)
-    return inverse.masked_fill_(dead, 0.0) if dead.any() else inverse
+    # Entries of S^-1 do not tell whether the bound holds: its largest eigenvalue may be d times the
+    # largest of them. That S less the bound has a factor does.
+    low = (torch.linalg.cholesky_ex(system - (1 - SLACK) * bound * identity).info > 0) & ~dead
+    usable = ~(low | dead).view(-1, 1, 1)
+    sound = system if usable.all() else torch.where(usable, system, identity)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(sound))
+    if low.any():
+        values, vectors = torch.linalg.eigh(system[low])
+        inverse[low] = (vectors / values.maximum(least[low].unsqueeze(-1)).unsqueeze(-2)) @ vectors.mT
+    return inverse.masked_fill_(dead.view(-1, 1, 1), 0.0)

@@ -43,7 +43,8 @@ class DenoiseRepConfig:
         loss: ``'l2'`` (paper's figure) or ``'l1+l2'`` (authors' code), for solver ``'sgd'``.
         rank: Rank of the predictor beside a trained multiple of the identity; None is full rank.
             For solver ``'sgd'``.
-        tokens: Feature vectors drawn per layer and call for the denoising loss; None uses all.
+        loss_tokens: Feature vectors drawn per layer and forward, whatever its images are, for the
+            denoising loss; None uses all. For solver ``'sgd'``.
         train_noise: Add the step's fresh noise ``c2 * z`` while training. Never fused.
         seed: Seed of everything drawn here; the global generators are never touched.
 
@@ -64,7 +65,7 @@ class DenoiseRepConfig:
     beta_end: float = 2e-3
     loss: str = 'l2'
     rank: int | None = None
-    tokens: int | None = None
+    loss_tokens: int | None = None
     train_noise: bool = False
     seed: int = 0
 
@@ -73,7 +74,7 @@ class DenoiseRepConfig:
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f'Unknown {name} {getattr(self, name)!r}: choose one of {", ".join(choices)}.')
-        for name in ('rank', 'tokens'):
+        for name in ('rank', 'loss_tokens'):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, integer(name, value, 1))

@@ -50,7 +50,7 @@ class LossObserver:
 
     def _loss(self, layer: DenoiseLayer, x: Tensor) -> Tensor:
         config, alpha_bar = layer.denoise_config, layer.coefficients.alpha_bar
-        x = draw(layer, x, config.tokens, 'loss', self.calls).to(layer.denoiser.fitted.dtype)
+        x = draw(layer, x, config.loss_tokens, 'loss', self.calls).to(layer.denoiser.fitted.dtype)
         scale = self._power(layer, x).sqrt() if config.noise == 'relative' else 1.0
         noise = scale * torch.randn(x.shape, dtype=x.dtype, device=x.device,
                                     generator=seeded(layer, 'eps', self.calls, x.device))

@@ -25,9 +25,27 @@ def seeded(layer: DenoiseLayer, purpose: str, call: int, device: torch.device,
     return torch.Generator(device=device).manual_seed(hash(key) & (2**63 - 1))
 
 
-def draw(layer: DenoiseLayer, x: Tensor, tokens: int | None, purpose: str, call: int) -> Tensor:
+def draw(layer: DenoiseLayer, x: Tensor, tokens: int | None, purpose: str, call: int, images: int = 1,
+         shared: bool = False) -> Tensor:
+    """Feature vectors at drawn positions of a layer's input (uniformly, with replacement: unbiased).
+
+    Args:
+        layer: The layer.
+        x: Its input.
+        tokens: How many per image; None for all positions. Where there are no more, all are taken.
+        purpose, call, shared: What the draw depends on, see :func:`seeded`.
+        images: Images in ``x``. Each gives as many; where positions do not fall evenly on images
+            (regions of interest, say), all are drawn from alike. 1 draws from the whole of ``x``.
+
+    Returns:
+        [n, G, d].
+    """
     count = layer.count_vectors(x)
-    if tokens is None or count <= tokens:
+    parts = images if images and count % images == 0 else 1
+    each = count // parts
+    if tokens is None or each <= (wanted := tokens * images // parts):
         return layer.feature_vectors(x)
-    rows = torch.randint(count, (tokens,), generator=seeded(layer, purpose, call, torch.device('cpu')))
-    return layer.feature_vectors(x, rows.to(x.device))
+    generator = seeded(layer, purpose, call, torch.device('cpu'), shared)
+    rows = torch.randint(each, (parts, wanted), generator=generator)
+    rows += each * torch.arange(parts).unsqueeze(1)
+    return layer.feature_vectors(x, rows.flatten().to(x.device))

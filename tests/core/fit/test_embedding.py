@@ -145,6 +145,37 @@ def test_parts_add_up_to_the_whole():
         merged.merge_(ClassMoments(4, 6))
 
 
+def test_classes_that_were_not_seen_change_nothing():
+    x, labels, _ = labelled(classes=4, each=6)
+    seen, more = moments_of(x, labels), moments_of(x, 3 * labels, classes=20)
+    for new_classes in (False, True):
+        expected = class_posterior(seen, 0.5, new_classes)
+        torch.testing.assert_close(class_posterior(more, 0.5, new_classes).weight, expected.weight)
+
+
+def test_a_class_of_a_single_image_is_a_class():
+    x, labels, _ = labelled(classes=4, each=6)
+    labels[-5:] = 2
+    moments = moments_of(x, labels)
+    between, within = moments.between_and_within()
+    between, within = shrunk(between, 4 - 1), shrunk(within, len(x) - 4)
+    expected = torch.linalg.solve(between + 0.5 * within, between).mT
+    torch.testing.assert_close(class_posterior(moments, 0.5, new_classes=True).weight, expected)
+
+
+def test_moments_of_one_process_are_the_sum():
+    moments = moments_of(*labelled()[:2])
+    assert moments.reduced() is moments and moments.all.reduced() is moments.all
+
+
+def test_a_batch_without_images_counts_for_nothing():
+    x, labels, _ = labelled()
+    moments = moments_of(x, labels)
+    moments.update(x[:0], labels[:0])
+    whole = moments_of(x, labels)
+    assert torch.equal(moments.sums, whole.sums) and moments.all.count == len(x)
+
+
 def test_fewer_images_than_dimensions_and_dead_channels_are_solved():
     x, labels, _ = labelled(classes=3, each=4, length=40)
     x[:, 7] = 0

@@ -49,7 +49,7 @@ def test_sgd_converges_to_the_one_pass_optimum(noise):
     reference = copy.deepcopy(model)
     convert_(reference, DenoiseRepConfig(**options))
     floors = fit_one_pass_(reference, [x])
-    convert_(model, DenoiseRepConfig(solver='sgd', tokens=512, **options))
+    convert_(model, DenoiseRepConfig(solver='sgd', loss_tokens=512, **options))
     with observing(model) as moments:
         model(x)
     enter_phase_(model, DENOISE)
@@ -67,7 +67,7 @@ def test_sgd_converges_to_the_one_pass_optimum(noise):
         assert gap < 0.1
 
 
-@pytest.mark.parametrize('options', [dict(), dict(loss='l1+l2'), dict(rank=4), dict(tokens=64)])
+@pytest.mark.parametrize('options', [dict(), dict(loss='l1+l2'), dict(rank=4), dict(loss_tokens=64)])
 def test_every_sgd_variant_learns(options):
     model = nn.Sequential(nn.Linear(64, 16))
     convert_(model, DenoiseRepConfig(layers='all', solver='sgd', noise='relative', steps=(800, ),
@@ -147,8 +147,8 @@ def test_evaluation_and_one_pass_models_record_no_loss():
 
 def test_global_generators_are_untouched():
     model = TinyNet().eval()
-    convert_(model, DenoiseRepConfig(solver='sgd', tokens=8))
-    RunningMoments(model, tokens=8)
+    convert_(model, DenoiseRepConfig(solver='sgd', loss_tokens=8))
+    RunningMoments(model, moment_tokens=8)
     enter_phase_(model, JOINT)
     state = torch.get_rng_state()
     model(torch.randn(2, 3, 6, 6, generator=torch.Generator()))
@@ -161,7 +161,7 @@ def test_activation_checkpointing_observes_once(use_reentrant):
         torch.manual_seed(0)
         model = TinyNet().double().train()
         convert_(model, DenoiseRepConfig(solver='sgd'))
-        running = RunningMoments(model, tokens=None)
+        running = RunningMoments(model, moment_tokens=None)
         x = torch.randn(2, 3, 6, 6, dtype=torch.float64, requires_grad=True)
         y = checkpoint(model, x, use_reentrant=use_reentrant) if recompute else model(x)
         loss = denoise_loss(model)

@@ -55,6 +55,57 @@ def test_large_means_and_half_inputs_lose_no_digits():
     assert torch.isfinite(huge.covariance).all()
     assert huge.mean[0, 0].item() == 60000 - 60000 % 32
 
+
+def test_the_scale_is_the_spread_about_the_mean():
+    far = moments_of(4 * torch.randn(500, 1, 3) + 1e4)
+    assert 2 < far.scale.item() < 8 and math.log2(far.scale.item()).is_integer()
+
+
+def test_moments_that_fade_weigh_the_past_and_nothing_else():
+    """Decayed by a fifth twice, three blocks count 0.04, 0.2 and 1 as numpy's weights do."""
+    blocks = [torch.randn(30, 1, 4, dtype=torch.float64) * (k + 1) + k for k in range(3)]
+    moments = Moments(1, 4)
+    for block in blocks:
+        moments.decay_(0.2).update(block)
+    x, weights = torch.cat(blocks)[:, 0].numpy(), np.repeat([0.04, 0.2, 1.0], 30)
+    assert moments.count == pytest.approx(weights.sum())
+    np.testing.assert_allclose(moments.mean[0], np.average(x, 0, weights), rtol=1e-12)
+    np.testing.assert_allclose(moments.covariance[0], np.cov(x.T, ddof=0, aweights=weights), rtol=1e-10)
+
+
+def test_moments_that_are_reset_are_as_new():
+    x = torch.randn(30, 2, 4, dtype=torch.float64) + 5
+    moments = moments_of(1000 * x - 3).reset_()
+    assert moments.count == 0
+    moments.update(x)
+    torch.testing.assert_close(moments.covariance, moments_of(x).covariance, rtol=1e-12, atol=1e-12)
+
+
+def test_products_are_no_coarser_than_float32():
+    """Where TF32 or bfloat16 is allowed for products, moments take float64."""
+    x, before = torch.randn(300, 1, 8), torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision('high')
+        allowed = moments_of(x, dtype=torch.float32)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    narrow, wide = (moments_of(x, dtype=dtype) for dtype in (torch.float32, torch.float64))
+    assert not torch.equal(narrow.covariance, allowed.covariance)
+    torch.testing.assert_close(allowed.covariance, wide.covariance, rtol=1e-12, atol=1e-12)
+
+
+def test_nothing_is_no_feature_vector():
+    """An empty batch, or an empty probe, leaves moments as they were."""
+    x, nothing = torch.randn(9, 1, 3), torch.empty(0, 1, 3)
+    moments = Moments(1, 3).centre_(nothing)
+    moments.update(nothing)
+    assert moments.reference is None and moments.count == 0
+    moments.update(x)
+    moments.centre_(nothing)
+    moments.update(nothing)
+    assert torch.equal(moments.covariance, moments_of(x).covariance)
+
+
 @given(st.integers(1, 3), st.integers(1, 12), st.integers(1, 5), st.integers(1, 30))
 def test_panels_of_any_size_hold_the_whole_covariance(groups, channels, panel, images):
     """Against numpy, block by block, over drawn shapes."""
@@ -149,12 +200,13 @@ leave_processes()
     assert result.returncode == 0, result.stderr[-3000:]
     x = torch.arange(60., dtype=torch.float64).reshape(20, 1, 3).sin()
     x[10:] += 1e4
-    expected = moments_of(x)
+    expected, parts = moments_of(x), moments_of(x[:10]).merge_(moments_of(x[10:]))
     for rank in (0, 1):
-        for state in torch.load(tmp_path / str(rank), weights_only=True):
+        for state, whole in zip(torch.load(tmp_path / str(rank), weights_only=True), (parts, expected)):
             moments = Moments(1, 3)
             moments.load_state_dict(state)
             assert moments.count == 20
+            torch.testing.assert_close(moments.rounding, whole.rounding, rtol=1e-12, atol=0)
             torch.testing.assert_close(moments.covariance, expected.covariance, rtol=1e-12, atol=1e-12)
 
 

@@ -122,8 +122,68 @@ def test_one_pass_needs_batches_and_used_layers():
         fit_one_pass_(model, [])
     low_rank = TinyNet()
     convert_(low_rank, DenoiseRepConfig(solver='sgd', rank=2))
+    unread = iter([torch.randn(1, 3, 6, 6)])
     with pytest.raises(ValueError, match='low-rank'):
-        fit_one_pass_(low_rank, [torch.randn(1, 3, 6, 6)])
+        fit_one_pass_(low_rank, unread)
+    next(unread)  # it was refused before the pass
+
+
+def test_batches_without_images_count_for_nothing():
+    """An empty batch among others, and an empty probe."""
+    model, batches = TinyNet(), list(torch.randn(2, 4, 3, 6, 6))
+    convert_(model)
+    empty = torch.empty(0, 3, 6, 6)
+    some = collect_moments(model, [*batches, empty], tokens=5, probe=empty)
+    for name, moments in collect_moments(model, batches, tokens=5).items():
+        assert torch.equal(some[name].covariance, moments.covariance)
+
+
+def settings_of(model):
+    return [(module.training, vars(module).get('observers'), vars(module).get('observing'),
+             vars(module).get('train_path')) for module in model.modules()]
+
+
+def test_observing_leaves_the_model_as_it_was_after_an_error_too():
+    model = TinyNet().train()
+    convert_(model, DenoiseRepConfig(solver='sgd'))
+    model.block.bn1.eval()
+    model.mlp[0].observing, model.mlp[0].train_path = False, 'explicit'
+    before = settings_of(model)
+    with observing(model):
+        assert settings_of(model) != before
+    assert settings_of(model) == before
+    with pytest.raises(KeyError), observing(model):
+        raise KeyError
+    assert settings_of(model) == before
+
+
+def test_fused_weights_of_a_zero_layer_have_moved_by_nothing():
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3))
+    nn.init.zeros_(model[0].weight)
+    convert_(model, DenoiseRepConfig(layers='all', strength=0.5))
+    figures = solve_and_fuse_(model, collect_moments(model, [torch.randn(9, 3)]))
+    assert figures['0'][1] == 0.0
+
+
+def test_arguments_of_the_pass_reach_it():
+    """What fit_one_pass_ shows is what collect_moments takes."""
+    model = TinyNet().double()
+    convert_(model)
+    twin, batches = copy.deepcopy(model), torch.randn(2, 4, 3, 6, 6, dtype=torch.float64)
+    options = dict(tokens=3, forward=lambda m, batch: m(batch['x'] / 2), count=lambda batch: 2,
+                   share=(1, 2), probe={'x': 5 * batches[1]}, dtype=torch.float32)
+    inputs = [{'x': batch} for batch in batches]
+    floors = fit_one_pass_(model, inputs, **options)
+    assert floors == solve_(twin, collect_moments(twin, inputs, **options))
+    for name in options:
+        other = copy.deepcopy(twin)
+        rest = {key: value for key, value in options.items() if key != name}
+        if name == 'forward':
+            rest['forward'] = lambda m, batch: m(batch['x'])
+        fit_one_pass_(other, inputs, **rest)
+        assert any(not torch.equal(mine.denoiser.weight, theirs.denoiser.weight) for (_, mine), (
+            _, theirs) in zip(denoise_layers(other), denoise_layers(model))), name
+
 
 def covariance_error(tokens, seed, images=64):
     """How far the covariance from drawn positions is from that of all positions."""

@@ -61,7 +61,7 @@ def test_strides_beyond_the_schedule_are_refused():
     (dict(loss='huber'), 'Unknown loss'),
     (dict(rank=4), "rank needs solver='sgd'"),
     (dict(rank=0, solver='sgd'), 'rank must be'),
-    (dict(tokens=-1), 'tokens must be'),
+    (dict(loss_tokens=-1), 'loss_tokens must be'),
     (dict(step_stride=-1), 'step_stride must be'),
     (dict(beta_end=1.0), 'beta_end must lie'),
     (dict(num_steps=0), 'num_steps must be'),
