@@ -201,14 +201,7 @@ def detach_(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
 def _offset_allowed(layer: nn.Module, layer_type: LayerType) -> bool:
     """A predictor bias commutes with the layer only if padding does not bring in foreign zeros, and
     has a place to go only if the layer has a bias."""
-    if layer.bias is None:
-        return False
-    if not layer_type.spatial or layer.padding_mode != 'zeros':
-        return True
-    padding = layer.padding
-    if padding == 'same':
-        return all(size == 1 for size in layer.kernel_size)
-    return padding == 'valid' or not any(padding)
+    return layer.bias is not None and not layer_type.pads_zeros(layer)
 
 
 def check_finite(name: str, weight: Tensor, bias: Tensor | None) -> None:
