@@ -28,10 +28,12 @@ _TOKEN_GATE = re.compile(r'SpatialGating')
 _RESIDUAL = re.compile(
     r'^(?!SPP).*(BasicBlock|Bottleneck(?!Attn)|Bottle2neck|Residual|Res(Net)?Block|OSBlock|'
     r'M[Bb]Conv(LN)?(Block)?$|DepthwiseSeparableConv$|DarkBlock|EdgeBlock|CSPNeXtBlock|ShuffleUnit|'
-    r'XceptionModule|SelectiveKernelBasic|DlaBasic|SelfAttnBlock)')
+    r'XceptionModule|SelectiveKernelBasic|DlaBasic|SelfAttnBlock|RepLKBlock)')
 # Residual where they have an identity branch, which is a norm of their own.
 _REPARAMETRISABLE = re.compile(r'Rep(VGG|Vgg)Block|MobileOneBlock')
-_GATE = re.compile(r'^SE|SEModule|Squeeze|Excit|Gate|ECA|(?<!Split)Att(n|ention)|LiteMLA|Lambda|'
+# What EfficientNetV2's single convs with a shortcut are known by.
+_SKIP_FLAGS = ('has_skip', 'use_shortcut')
+_GATE = re.compile(r'^SE|SEModule|Squeeze|Excit|Gate(?!d)|ECA|(?<!Split)Att(n|ention)|LiteMLA|Lambda|'
                    r'NonLocal|Context|Cbam')
 _SPLIT_ATTENTION = re.compile(r'(.*\.)?fc[12]')  # how ResNeSt's split attention calls its two gates
 
@@ -72,16 +74,17 @@ def usually_left(name: str) -> str | None:
 
 def _mlp_layers(name: str, module: nn.Module) -> Selection:
     """Names below ``module`` of the layers of the MLP that it is, or that stands among its parts."""
-    if _MLP.search(type(module).__name__) or _MLP.search(name.rpartition('.')[2]):
+    kind = type(module).__name__
+    if _MLP.search(kind) or _MLP.search(name.rpartition('.')[2]):
         gates = list(_parts(module, _TOKEN_GATE))
         layers = {n: m for n, m in module.named_modules() if _is_pointwise(m)
                   and not _POSITION.fullmatch(_join(name, n))}
         mlp = {n: m for n, m in layers.items() if not _inside(n, gates)}
     else:
-        children = dict(module.named_children())
-        mlp = next(({first: children[first], second: children[second]} for first, second in _MLP_PAIRS
-                    if _is_pointwise(children.get(first)) and _is_pointwise(children.get(second))), {})
-        layers = mlp
+        pairs = () if _GATE.search(kind) else _MLP_PAIRS
+        children = {n: m for n, m in module.named_children() if _is_pointwise(m)}
+        layers = mlp = next(({n: children[n] for n in pair} for pair in pairs
+                             if children.keys() >= set(pair)), {})
     if not _is_mlp(list(mlp.values())):
         return {}
     mixes = _TOKEN_MIXER.fullmatch(name)
@@ -93,7 +96,8 @@ def _residual_layers(module: nn.Module) -> Selection:
     """Names below ``module`` of the convs of the residual block that it is."""
     kind = type(module).__name__
     identity = any(isinstance(child, _BatchNorm) for child in module.children())
-    if not (_RESIDUAL.search(kind) or (_REPARAMETRISABLE.search(kind) and identity)):
+    if not (_RESIDUAL.search(kind) or (_REPARAMETRISABLE.search(kind) and identity)
+            or any(getattr(module, flag, False) is True for flag in _SKIP_FLAGS)):
         return {}
     gates = list(_parts(module, _GATE))
     return {name: 'gate or attention inside a residual block'
@@ -101,7 +105,7 @@ def _residual_layers(module: nn.Module) -> Selection:
             for name, conv in module.named_modules() if name and isinstance(conv, nn.Conv2d)}
 
 
-def _is_pointwise(module: nn.Module | None) -> bool:
+def _is_pointwise(module: nn.Module) -> bool:
     if not is_candidate(module) or isinstance(module.weight, UninitializedTensorMixin):
         return False
     if isinstance(module, nn.Conv2d):
