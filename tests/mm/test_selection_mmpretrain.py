@@ -6,10 +6,13 @@ from hypothesis import given
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.registry import DefaultScope
 from torch.overrides import TorchFunctionMode
+from torch.testing import assert_close
 
+from denoiserep_ext import DenoiseRepConfig, convert_, explicit_path, fuse_
 from denoiserep_ext.core.layer.selection import select
 from denoiserep_ext.registry import MODELS
 from tests.core.layer.test_same_padding import check_fused_equals_explicit, settings
+from tests.helpers import randomise_
 from tests.selected import blocks_of
 
 # Layers a block times blocks, plus the convs of projection shortcuts.
@@ -107,3 +110,20 @@ def test_models_without_such_blocks_say_what_auto_looks_for():
 @given(case=settings())
 def test_mmcvs_conv_fused_equals_explicit(case):
     check_fused_equals_explicit(Conv2dAdaptivePadding, *case)
+
+
+def test_efficientnet_fused_equals_explicit():
+    """Sizes that are odd at some stage, so that padding is uneven."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(dict(type='mmpretrain.EfficientNet', arch='b0')).double()
+    model.eval()
+    convert_(model, DenoiseRepConfig(update='posterior'))
+    randomise_(model, 0.02)
+    x = torch.randn(1, 3, 61, 49, dtype=torch.float64)
+    with explicit_path(model):
+        explicit = model(x)[-1]
+    before = model(x)[-1]
+    assert_close(before, explicit, rtol=1e-10, atol=1e-10)
+    assert_close(fuse_(model)(x)[-1], explicit, rtol=1e-10, atol=1e-10)
+    kinds = {type(m) for m in model.modules() if isinstance(m, torch.nn.Conv2d)}
+    assert Conv2dAdaptivePadding in kinds, 'the types come back'

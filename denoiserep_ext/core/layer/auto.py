@@ -13,9 +13,9 @@ from torch.nn.parameter import UninitializedTensorMixin
 
 from .layer_types import is_candidate
 
-LOOKS_FOR = ("'auto' looks for both layers of an MLP (width d to h and back to d, in a part called mlp or "
-             'ffn, or named fc1 and fc2) and for the convs of residual blocks (of classes named '
-             'BasicBlock, Bottleneck, InvertedResidual, MBConv and the like)')
+LOOKS_FOR = ("'auto' looks for both layers of an MLP (from width d to h and back to d, in a part named "
+             'mlp or ffn, or named fc1 and fc2 themselves) and for the convs of residual blocks (of '
+             'classes named BasicBlock, Bottleneck, InvertedResidual, MBConv and the like)')
 
 _MLP = re.compile(r'mlp|ffn|feed_?forward|CNBlock', re.I)
 _MLP_PAIRS = (('fc1', 'fc2'), ('linear1', 'linear2'), ('pwconv1', 'pwconv2'),
@@ -106,7 +106,8 @@ def _residual_layers(module: nn.Module) -> Selection:
 
 
 def _is_pointwise(module: nn.Module) -> bool:
-    if not is_candidate(module) or isinstance(module.weight, UninitializedTensorMixin):
+    weight = getattr(module, 'weight', None)
+    if not is_candidate(module) or weight is None or isinstance(weight, UninitializedTensorMixin):
         return False
     if isinstance(module, nn.Conv2d):
         return set(module.kernel_size) == {1} and module.groups == 1

@@ -6,9 +6,9 @@ from denoiserep_ext.core.layer.selection import select
 
 
 class Block(nn.Module):
-    def __init__(self, first=nn.Linear(4, 8), second=nn.Linear(8, 4)):
+    def __init__(self, first=None, second=None):
         super().__init__()
-        self.fc1, self.fc2 = first, second
+        self.fc1, self.fc2 = first or nn.Linear(4, 8), second or nn.Linear(8, 4)
 
 
 class RepVGGBlock(nn.Module):
