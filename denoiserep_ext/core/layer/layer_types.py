@@ -6,13 +6,17 @@ forward of its own may standardise, mask or pad, so it has to be registered by w
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 ApplyFn = Callable[[nn.Module, Tensor, Tensor, 'Tensor | None'], Tensor]
+
+
+def _pads(layer: nn.Module, size: Sequence[int]) -> Sequence[int]:
+    return layer._reversed_padding_repeated_twice
 
 
 def _pads_zeros(layer: nn.Module) -> bool:
@@ -30,6 +34,8 @@ class LayerType:
         apply: ``(layer, x, weight, bias) -> y``.
         channel_dim: Dimension of ``x`` that holds the channels, counted from the end.
         spatial: Whether the weight is [out, in / groups, kh, kw] rather than [out, in].
+        pads: ``(layer, (height, width)) -> (left, right, top, bottom)``, how far a spatial layer pads an
+            input of that size.
         pads_zeros: ``(layer) -> bool``, whether the layer may see zeros that its input does not hold.
             A predictor in front of it then has no bias, which zeros do not pass through.
     """
@@ -37,6 +43,7 @@ class LayerType:
     apply: ApplyFn
     channel_dim: int
     spatial: bool
+    pads: Callable[[nn.Module, Sequence[int]], Sequence[int]] = _pads
     pads_zeros: Callable[[nn.Module], bool] = _pads_zeros
 
 
@@ -48,20 +55,24 @@ def _apply_conv2d(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | No
     return layer._conv_forward(x, weight, bias)
 
 
+def _pads_same(layer: nn.Module, size: Sequence[int]) -> Sequence[int]:
+    """TensorFlow's SAME: as many outputs as strides fit into the input, the odd zero last."""
+    high, wide = (max((-(-length // stride) - 1) * stride + (kernel - 1) * dilation + 1 - length, 0)
+                  for length, kernel, stride, dilation in zip(size, layer.kernel_size, layer.stride,
+                                                              layer.dilation))
+    return wide // 2, wide - wide // 2, high // 2, high - high // 2
+
+
 def _apply_conv2d_same(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """TensorFlow's SAME padding: as many outputs as strides fit into the input, the odd zero last."""
-    missing = [max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-               for size, kernel, stride, dilation in zip(x.shape[-2:], layer.kernel_size, layer.stride,
-                                                         layer.dilation)]
-    if any(missing):
-        high, wide = missing
-        x = F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+    pads = _pads_same(layer, x.shape[-2:])
+    if any(pads):
+        x = F.pad(x, pads)
     return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 LINEAR = LayerType(_apply_linear, channel_dim=-1, spatial=False)
 CONV2D = LayerType(_apply_conv2d, channel_dim=-3, spatial=True)
-CONV2D_SAME = LayerType(_apply_conv2d_same, channel_dim=-3, spatial=True,
+CONV2D_SAME = LayerType(_apply_conv2d_same, channel_dim=-3, spatial=True, pads=_pads_same,
                         pads_zeros=lambda layer: set(layer.kernel_size) != {1})
 
 _BASES = ((nn.Linear, LINEAR, ('forward',)), (nn.Conv2d, CONV2D, ('forward', '_conv_forward')))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from denoiserep_ext import explicit_path
+from denoiserep_ext.core.pairs.positions import Positions
 from tests.helpers import converted, randomise_
 
 timm = pytest.importorskip('timm')
@@ -49,3 +50,19 @@ def test_predictor_has_a_bias_only_where_nothing_is_padded():
     assert converted(timm.layers.Conv2dSame(4, 4, 1, stride=2)).denoiser.bias is not None
     assert converted(timm.layers.Conv2dSame(4, 4, 3)).denoiser.bias is None
     assert converted(timm.layers.Conv2dSame(4, 4, 2, stride=2)).denoiser.bias is None
+
+
+@given(case=settings())
+def test_patches_are_what_the_layer_reads(case):
+    arguments, size = case
+    layer = timm.layers.Conv2dSame(**arguments).double()
+    x = torch.randn(2, arguments['in_channels'], *size, dtype=torch.float64)
+    positions, y = Positions(layer), layer(x)
+    rows = torch.arange(positions.count(y))
+    patches = positions.reads(x, y, rows)
+    groups, inputs, outputs = positions.sizes
+    weight = layer.weight.reshape(groups, outputs, inputs)
+    given_back = torch.einsum('ngd,god->ngo', patches, weight).flatten(1)
+    if layer.bias is not None:
+        given_back = given_back + layer.bias
+    assert_close(given_back, positions.vectors(y, rows), rtol=1e-10, atol=1e-10)
