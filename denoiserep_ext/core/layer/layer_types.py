@@ -37,7 +37,6 @@ class LayerType:
         pads: ``(layer, (height, width)) -> (left, right, top, bottom)``, how far a spatial layer pads an
             input of that size.
         pads_zeros: ``(layer) -> bool``, whether the layer may see zeros that its input does not hold.
-            A predictor in front of it then has no bias, which zeros do not pass through.
     """
 
     apply: ApplyFn
@@ -101,6 +100,12 @@ def layer_type_of(cls: type) -> LayerType | None:
         if issubclass(cls, base) and all(getattr(cls, m) is getattr(base, m) for m in methods):
             return layer_type
     return None
+
+
+def offset_allowed(layer: nn.Module, layer_type: LayerType) -> bool:
+    """Whether a predictor in front of a layer of this type can have a bias: it commutes with the layer
+    only if padding brings in no foreign zeros, and has a place to go only if the layer has a bias."""
+    return layer.bias is not None and not layer_type.pads_zeros(layer)
 
 
 def is_candidate(module: nn.Module) -> bool:

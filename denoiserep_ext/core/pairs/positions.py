@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layer.layer_types import layer_type_of
-from ..layer.layers import _offset_allowed as offset_allowed
+from ..layer.layer_types import layer_type_of, offset_allowed
 
 
 class Positions:
