@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
 
 from .config import DenoiseRepConfig
+from .fusion import fuse_
 from .layer_types import layer_type_of
 from .layers import attach_, check_finite
 from .loss import track_loss_
+from .merging import fuse_before_merging_
 from .selection import select
 
 
@@ -103,6 +105,7 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
                    for name, reason in choice.items())
     for index, (name, step) in enumerate(steps.items()):
         attach_(modules[name], config, step, index, name)
+    fuse_before_merging_(model, fuse_)
     if config.solver == 'sgd':
         track_loss_(model)
     return ConversionReport(layers)

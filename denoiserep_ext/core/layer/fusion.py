@@ -17,6 +17,7 @@ from .layers import (
     require_denoise_layers,
 )
 from .loss import untrack_loss_
+from .merging import merge_as_before_
 
 
 def fuse_(model: nn.Module) -> nn.Module:
@@ -30,6 +31,7 @@ def fuse_(model: nn.Module) -> nn.Module:
     """
     fused = [(layer, *_checked(name, layer)) for name, layer in denoise_layers(model)]
     untrack_loss_(model)
+    merge_as_before_(model)
     for layer, weight, bias in fused:
         detach_(layer, weight, bias)
     return model
@@ -38,6 +40,7 @@ def fuse_(model: nn.Module) -> nn.Module:
 def unconvert_(model: nn.Module) -> nn.Module:
     """Take the predictors away without folding them in: the plain model as it was trained."""
     untrack_loss_(model)
+    merge_as_before_(model)
     for _, layer in list(denoise_layers(model)):
         detach_(layer, layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
     return model

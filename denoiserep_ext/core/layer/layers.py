@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import DenoiseRepConfig
-from .layer_types import LayerType, layer_type_of
+from .layer_types import LayerType, layer_type_of, offset_allowed
 from .predictor import NoisePredictor
 from .sampling import seeded
 from .schedule import StepCoefficients
@@ -169,7 +169,7 @@ def attach_(layer: nn.Module, config: DenoiseRepConfig, step: int, index: int,
     groups = layer.groups if layer_type.spatial else 1
     layer.__class__ = denoise_class(type(layer))
     layer.denoiser = NoisePredictor(
-        groups, weight.shape[1], bias=_offset_allowed(layer, layer_type), rank=config.rank,
+        groups, weight.shape[1], bias=offset_allowed(layer, layer_type), rank=config.rank,
         trainable=config.solver == 'sgd', device=weight.device, dtype=weight.dtype)
     layer.denoise_config, layer.denoise_name = config, name
     layer.step, layer.index = step, index
@@ -196,19 +196,6 @@ def detach_(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
         delattr(layer, name)
     layer.__class__ = layer.plain_type
     return layer
-
-
-def _offset_allowed(layer: nn.Module, layer_type: LayerType) -> bool:
-    """A predictor bias commutes with the layer only if padding does not bring in foreign zeros, and
-    has a place to go only if the layer has a bias."""
-    if layer.bias is None:
-        return False
-    if not layer_type.spatial or layer.padding_mode != 'zeros':
-        return True
-    padding = layer.padding
-    if padding == 'same':
-        return all(size == 1 for size in layer.kernel_size)
-    return padding == 'valid' or not any(padding)
 
 
 def check_finite(name: str, weight: Tensor, bias: Tensor | None) -> None:

@@ -10,24 +10,9 @@ from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
 from torch.nn.utils import parametrize
 
+from .auto import LOOKS_FOR, Selection, auto, usually_left
 from .layer_types import is_candidate, layer_type_of
 from .layers import DenoiseLayer
-
-# "auto" goes by the field's class and attribute names, backed by the shapes.
-_MLP_NAMES = re.compile(r'mlp|ffn|feed_?forward|convnext|CNBlock|TransformerDecoderLayer', re.I)
-_RESIDUAL_NAMES = re.compile(
-    r'BasicBlock|Bottleneck|Bottle2neck|Residual|ResBlock|OSBlock|MBConv|DepthwiseSeparable')
-_GATE_NAMES = re.compile(r'^SE|Squeeze|Excit|Gate|ECA')
-_MLP_MAX_LAYERS = 3  # two, or three in a gated one; more is a model that merely has MLP in its name
-
-_HEAD = re.compile(r'(.*\.)?(head|heads|head_dist|classifier|cls_head)(\..*)?|fc|last_linear')
-_POSITION = re.compile(r'(.*\.)?cpb_mlp(\..*)?')
-
-Selection = dict[str, 'str | None']
-
-
-_PREDICTOR = re.compile(
-    r'(.*\.)?(\w+_(cls|reg|seg|logits|obj|iou|centerness)|(cls|reg)_branches\..*)')
 
 Layers = Union[str, Sequence[str]]
 
@@ -75,11 +60,11 @@ def find_part(model: nn.Module, name: str) -> nn.Module:
 
 def _select(model: nn.Module, layers: Layers, obstacles: Selection) -> Selection:
     if layers == 'auto':
-        wanted = _auto(model)
-        choice = {name: reason or (None if name in wanted else _not_selected(name))
+        found = auto(model)
+        choice = {name: reason or found.get(name, _not_selected(name))
                   for name, reason in obstacles.items()}
     elif layers == 'all':
-        choice = {name: reason or _usually_left(name) for name, reason in obstacles.items()}
+        choice = {name: reason or usually_left(name) for name, reason in obstacles.items()}
     else:
         choice = _by_name(obstacles, layers)
     if all(choice.values()):
@@ -140,64 +125,18 @@ def _obstacle(name: str, module: nn.Module, uses: Counter, bypassed: dict[str, s
     return None
 
 
-def _auto(model: nn.Module) -> set[str]:
-    """Names of the MLP layers of transformer and SSM blocks and the convs of residual blocks."""
-    chosen: set[str] = set()
-    for name, module in model.named_modules():
-        kind = type(module).__name__
-        prefix = f'{name}.' if name else ''
-        if _MLP_NAMES.search(kind) or _MLP_NAMES.search(name.rpartition('.')[2]):
-            inner = [(prefix + n, m) for n, m in module.named_modules() if _is_pointwise(m)
-                     and not _POSITION.fullmatch(prefix + n)]
-            if _is_mlp([m for _, m in inner]):
-                chosen |= {n for n, _ in inner}
-        elif _RESIDUAL_NAMES.search(kind):
-            gates = [n for n, m in module.named_modules() if n and _GATE_NAMES.search(
-                type(m).__name__)]
-            chosen |= {prefix + n for n, m in module.named_modules()
-                       if isinstance(m, nn.Conv2d)
-                       and not any(n == g or n.startswith(f'{g}.') for g in gates)}
-    return chosen
-
-
-def _is_pointwise(module: nn.Module) -> bool:
-    if isinstance(module, nn.MultiheadAttention):
-        return False
-    if isinstance(module, nn.Conv2d):
-        return set(module.kernel_size) == {1} and module.groups == 1
-    return is_candidate(module)
-
-
-def _is_mlp(layers: list[nn.Module]) -> bool:
-    """Whether the layers lead from some width to one at least as large, and back."""
-    if not 2 <= len(layers) <= _MLP_MAX_LAYERS:
-        return False
-    shapes = [tuple(layer.weight.shape[:2]) for layer in layers]
-    width = shapes[0][1]
-    return shapes[-1][0] == width and shapes[0][0] >= width
-
-
-def _usually_left(name: str) -> str | None:
-    if _POSITION.fullmatch(name):
-        return 'position network: its input is coordinates, not features'
-    if _HEAD.fullmatch(name):
-        return 'classifier head'
-    if _PREDICTOR.fullmatch(name):
-        return 'last layer of a detection or segmentation head'
-    return None
-
-
 def _not_selected(name: str) -> str:
-    return _usually_left(name) or 'not selected'
+    return usually_left(name) or 'not selected'
 
 
 def _nothing(model: nn.Module, layers: Layers, choice: Selection) -> str:
     if not choice:
         return f'{type(model).__name__} has no Linear or Conv2d layer: there is nothing to convert.'
     reasons = [f'{name} ({reason})' for name, reason in choice.items()]
+    looks_for = f'{LOOKS_FOR}. ' if layers == 'auto' else ''
     return (f'Nothing to convert: layers={layers!r} selects none of the {len(choice)} embedding '
-            f'layers of {type(model).__name__}: {_some(reasons)}. Pass layers as a regular '
-            f"expression that matches whole names, a list of suffixes, or 'all'.")
+            f"layers of {type(model).__name__}: {_some(reasons)}. {looks_for}Pass layers='all', a "
+            f'regular expression that matches whole names, or a list of suffixes.')
 
 
 def _some(items: list[str], limit: int = 5) -> str:

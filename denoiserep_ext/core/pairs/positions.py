@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layer.layer_types import layer_type_of
-from ..layer.layers import _offset_allowed as offset_allowed
+from ..layer.layer_types import layer_type_of, offset_allowed
 
 
 class Positions:
@@ -57,7 +56,7 @@ class Positions:
         if x.dim() == 3:
             x, output = x.unsqueeze(0), output.unsqueeze(0)
         image, y, z = torch.unravel_index(rows, (len(x), *output.shape[-2:]))
-        pads = layer._reversed_padding_repeated_twice  # left, right, top, bottom
+        pads = self.type.pads(layer, x.shape[-2:])  # left, right, top, bottom
         up = _sources(x.shape[-2], pads[2:], layer.padding_mode, x.device)
         across = _sources(x.shape[-1], pads[:2], layer.padding_mode, x.device)
         (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
