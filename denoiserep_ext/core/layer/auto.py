@@ -21,7 +21,7 @@ _MLP = re.compile(r'mlp|ffn|feed_?forward|CNBlock', re.I)
 _MLP_PAIRS = (('fc1', 'fc2'), ('linear1', 'linear2'), ('pwconv1', 'pwconv2'),
               ('pointwise_conv1', 'pointwise_conv2'))
 _MLP_MAX_LAYERS = 3  # two, or three in a gated one; more is a model that merely has MLP in its name
-# Here the last dimension counts tokens: what stands in front would denoise across positions.
+# What is shaped like an MLP here mixes tokens; in MLP-Mixers its widths even count tokens, not channels.
 _TOKEN_MIXER = re.compile(r'(.*\.)?(mlp_tokens|token_mix|token_mixer)(\..*)?')
 _TOKEN_GATE = re.compile(r'SpatialGating')
 
