@@ -62,8 +62,8 @@ def distances(kind: str, output: Any, target: Any, images: int) -> Tensor:
     """Distance of every image's output from its target [images], float64.
 
     Args:
-        kind: ``'kl'``, ``'cosine'`` or ``'feature'`` (mean over tensors of the squared error in units
-            of the target's variance).
+        kind: ``'kl'`` (over dimension 1; the mean over the positions of a map), ``'cosine'`` or
+            ``'feature'`` (mean over tensors of the squared error in units of the target's variance).
         output: Nested tensors [images, ...]; others are passed over.
         target: The same of the trained model.
         images: How many.
@@ -71,15 +71,16 @@ def distances(kind: str, output: Any, target: Any, images: int) -> Tensor:
     Raises:
         ValueError: if there is nothing to compare.
     """
-    pairs = [(a.double().flatten(1), b.double().flatten(1)) for a, b in zip(
-        tensors_in(output), tensors_in(target))
-        if a.is_floating_point() and a.dim() > 1 and len(a) == images and a.shape == b.shape]
+    pairs = [(a.double(), b.double()) for a, b in zip(tensors_in(output), tensors_in(target))
+             if a.is_floating_point() and a.dim() > 1 and len(a) == images and a.shape == b.shape]
     if not pairs:
         raise ValueError('The model gives no tensors [images, ...] by which a judge could compare it '
                          'with the trained one: pass held_out=0, or a forward that returns features.')
     if kind == 'kl':
         return torch.stack([F.kl_div(a.log_softmax(1), b.log_softmax(1), log_target=True,
-                                     reduction='none').sum(1) for a, b in pairs]).mean(0)
+                                     reduction='none').sum(1).view(images, -1).mean(1)
+                            for a, b in pairs]).mean(0)
+    pairs = [(a.flatten(1), b.flatten(1)) for a, b in pairs]
     if kind == 'cosine':
         return torch.stack([1 - F.cosine_similarity(a, b) for a, b in pairs]).mean(0)
     return torch.stack([(a - b).square().mean(1) / b.var(unbiased=False).clamp_min(1e-30)
@@ -87,8 +88,9 @@ def distances(kind: str, output: Any, target: Any, images: int) -> Tensor:
 
 
 def agreement(output: Any, target: Any) -> Tensor:
-    """Whether every image is given the same class [images]."""
-    return (tensors_in(output)[0].argmax(1) == tensors_in(target)[0].argmax(1)).double()
+    """Whether every image is given the same class [images]; of a map, at which share of positions."""
+    same = tensors_in(output)[0].argmax(1) == tensors_in(target)[0].argmax(1)
+    return same.view(len(same), -1).double().mean(1)
 
 
 def gain(before: Tensor, after: Tensor) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..layer.layer_types import is_candidate
 from .store import Store
@@ -173,7 +174,8 @@ class Replay:
 
         def recorder(*args, **kwargs):
             output = original(*args, **kwargs)
-            self.store.put(self._key(name), output)
+            with _disable_current_modes():  # a copy is none of the model's operations
+                self.store.put(self._key(name), output)
             self.stop_if_complete()
             return output
 
