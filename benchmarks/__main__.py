@@ -3,6 +3,7 @@ this run; figures of two machines or runs cannot be compared in seconds. Nothing
 
     python -m benchmarks                      everything, ViT-S/16 and ResNet-50 at 224 px
     python -m benchmarks --sections scan                     VMamba's selective scan
+    python -m benchmarks --sections pairs --models vit-s resnet50 swin-t    denoising from pairs
     python -m benchmarks --sections training --models mask-rcnn-r50 --batch-sizes 2 --size 256
 """
 from __future__ import annotations
@@ -15,10 +16,10 @@ import torch
 
 from denoiserep_ext.core.files.writing import write_json
 
-from . import inference, memory, one_pass, report, scan, training
+from . import inference, memory, one_pass, pairs, report, scan, training
 from .models import CLASSIFIERS, DEVICE, MODELS
 
-SECTIONS = ('training', 'pass', 'after the pass', 'inference', 'memory', 'scan')
+SECTIONS = ('training', 'pass', 'after the pass', 'inference', 'memory', 'pairs', 'scan')
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
     parser.add_argument('--iterations', type=int, default=7, help='timed training steps of each variant')
     parser.add_argument('--repeats', type=int, default=7, help='timed batches of the pass')
+    parser.add_argument('--pairs', type=int, default=256, help='images, each clean and worse')
     parser.add_argument('--variants', nargs='+', choices=list(training.VARIANTS),
                         default=list(training.VARIANTS))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmarks'))
@@ -77,6 +79,8 @@ def main() -> None:
                            for n in args.models])
     if 'memory' in args.sections:
         note('memory', [memory.run(n, batch_size, args.size, args.work_dir) for n in args.models])
+    if 'pairs' in args.sections:
+        note('pairs', [pairs.run(n, args.pairs, args.size, args.work_dir) for n in args.models])
     if 'scan' in args.sections:
         note('scan by length', scan.growth(min(args.batch_sizes), args.repeats))
         note('scan', scan.run(min(args.batch_sizes), args.repeats))

@@ -37,6 +37,8 @@ _GATE = re.compile(r'^SE|SEModule|Squeeze|Excit|Gate(?!d)|ECA|(?<!Split)Att(n|en
                    r'NonLocal|Context|Cbam')
 _SPLIT_ATTENTION = re.compile(r'(.*\.)?fc[12]')  # how ResNeSt's split attention calls its two gates
 
+HEAD, PREDICTOR = 'classifier head', 'last layer of a detection or segmentation head'
+
 _HEAD = re.compile(r'(.*\.)?(head|heads|head_dist|classifier|cls_head)(\..*)?|fc|last_linear')
 _POSITION = re.compile(r'(.*\.)?(cpb_mlp|meta_mlp|rel_pos|query_scale|ref_point_head)(\..*)?')
 _PREDICTOR = re.compile(
@@ -66,9 +68,9 @@ def usually_left(name: str) -> str | None:
     if _POSITION.fullmatch(name):
         return 'position network: its input is coordinates, not features'
     if _HEAD.fullmatch(name):
-        return 'classifier head'
+        return HEAD
     if _PREDICTOR.fullmatch(name):
-        return 'last layer of a detection or segmentation head'
+        return PREDICTOR
     return None
 
 

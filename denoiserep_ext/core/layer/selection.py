@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Union
 
+import torch
 from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
 from torch.nn.utils import parametrize
@@ -98,11 +99,11 @@ def _by_name(obstacles: Selection, layers: Layers) -> Selection:
 def _obstacles(model: nn.Module, candidates: dict[str, nn.Module]) -> Selection:
     """Why a layer cannot be converted whoever asks, or None."""
     uses = Counter(id(p) for m in model.modules() for p in m._parameters.values() if p is not None)
-    bypassed = {}
+    bypassed, fast_path = {}, torch.backends.mha.get_fastpath_enabled()
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
             bypassed[name] = 'inside nn.MultiheadAttention, which never calls it'
-        elif isinstance(module, nn.TransformerEncoderLayer):
+        elif isinstance(module, nn.TransformerEncoderLayer) and fast_path:
             bypassed[name] = 'inside nn.TransformerEncoderLayer, whose fast path never calls it'
     return {name: _obstacle(name, module, uses, bypassed) for name, module in candidates.items()}
 

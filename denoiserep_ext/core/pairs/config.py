@@ -21,7 +21,8 @@ class PairConfig:
         layers: ``'all'`` (every Linear and Conv2d but heads and position networks; attention
             projections, patch embeddings and 1x1 convs too), ``'auto'``, a regular expression, name
             suffixes or a mapping of parts, see :class:`~denoiserep_ext.DenoiseRepConfig`.
-        heads: Fit classifier heads as well. With fewer images than unknowns they rarely gain.
+        heads: Fit heads as well, wherever they are in the model. With fewer images than unknowns
+            they rarely gain.
         form: What may change in a layer. ``'patch'``: all its weights, so that it sees the best linear
             estimate of its whole clean patch; ``'pointwise'``: a map of the channels in front of it
             (the paper's structure); ``'scale'``: a factor and a shift per output channel;

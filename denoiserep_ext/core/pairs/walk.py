@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..layer.auto import HEAD, PREDICTOR
 from ..layer.layers import check_finite
 from ..layer.selection import select
 from . import judge
@@ -114,6 +115,9 @@ class _Walk:
     def run(self, pairs: Iterable[tuple[Any, Any]], trained: Trained) -> PairReport:
         start = time.perf_counter()
         choice = select(self.model, self.config.layers)
+        if self.config.heads:
+            choice = {name: None if reason in (HEAD, PREDICTOR) else reason
+                      for name, reason in choice.items()}
         modules = dict(self.model.named_modules())
         wanted = {name: modules[name] for name, reason in choice.items() if reason is None}
         for name, layer in wanted.items():

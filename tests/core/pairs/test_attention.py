@@ -66,3 +66,26 @@ def test_projections_are_fitted_and_packed_again():
         assert not torch.equal(plain[key], model.state_dict()[key])
     assert all(not torch.equal(a, b) for a, b in zip(
         plain['attention.in_proj_weight'].chunk(3), model.attention.in_proj_weight.chunk(3)))
+
+
+def test_encoder_layers_are_fitted_past_their_fast_path():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
+    model = nn.Sequential(layer, nn.Linear(8, 3)).double()
+    clean = torch.randn(12, 7, 8, dtype=torch.float64)
+    report = denoise_pairs_(model, [(clean, clean + 0.5 * torch.randn_like(clean))],
+                            PairConfig(ridge=1e-2, held_out=0.0))
+    skips = {entry.name: entry.skip for entry in report.changed}
+    assert skips == {'0.self_attn.query': False, '0.self_attn.key': False, '0.self_attn.value': False,
+                     '0.self_attn.out_proj': True, '0.linear1': False, '0.linear2': True, '1': False}
+
+
+def test_heads_are_fitted_where_they_are_asked_for():
+    clean = torch.randn(12, 7, 6, dtype=torch.float64)
+    for heads in (False, True):
+        torch.manual_seed(0)
+        model = Attending().double()
+        report = denoise_pairs_(model, [(clean, clean + 0.5)],
+                                PairConfig(ridge=1e-2, held_out=0.0, heads=heads))
+        reasons = {layer.name: layer.reason for layer in report}
+        assert reasons['head'] == (None if heads else 'classifier head')
