@@ -18,9 +18,10 @@ RECIPES = [pytest.param(*pair, marks=[] if pair in DEFAULT else [pytest.mark.mat
 
 
 def started(tmp_path, digits, baseline, *overrides):
-    """A trainer that has its weights and has not trained yet."""
+    """A trainer in front of its first step."""
     trainer = Trainer(reid_config(tmp_path, digits, 'MODEL.WEIGHTS', baseline, *overrides))
     trainer.resume_or_load(False)
+    trainer.denoising.learner.enter(0)
     return trainer
 
 
