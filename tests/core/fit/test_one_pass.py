@@ -126,6 +126,10 @@ def test_one_pass_needs_batches_and_used_layers():
     with pytest.raises(ValueError, match='low-rank'):
         fit_one_pass_(low_rank, unread)
     next(unread)  # it was refused before the pass
+    moments = collect_moments(low_rank, [torch.randn(1, 3, 6, 6)])
+    for solve in (solve_, solve_and_fuse_):
+        with pytest.raises(ValueError, match=r'block\.conv1: a low-rank .* convert with rank=None'):
+            solve(low_rank, moments)
 
 
 def test_batches_without_images_count_for_nothing():

@@ -55,8 +55,13 @@ def test_the_bound_is_restored_where_a_factor_exists_and_no_entry_shows_it():
     torch.testing.assert_close(inverse, expected, rtol=1e-10, atol=1e-12)
 
 
-def fresh_outputs(model, x):
-    return fuse_(copy.deepcopy(model)).eval()(x)
+def test_sound_systems_need_no_eigenvalues(monkeypatch):
+    """Nor do features of low rank, whose least eigenvalue is the bound itself, nor layers at step 0."""
+    monkeypatch.setattr(torch.linalg, 'eigh', None)
+    for step, dtype, std in ((24, torch.float64, 178.), (24, torch.float32, 1.), (0, torch.float64, 1.)):
+        moments = moments_of(low_rank_features(std=std)[:, None], dtype=dtype)
+        optimum = Optimum(unit_model(step=step)[0], moments)
+        assert torch.isfinite(optimum.weight).all() and bool(optimum.weight.any()) == (step > 0)
 
 
 @pytest.mark.parametrize('channels, rank, std, step', [(64, 16, 178.0, 24), (768, 64, 50.0, 1)])
