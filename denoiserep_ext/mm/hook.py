@@ -83,7 +83,7 @@ class DenoiseRepHook(Hook):
         self.sgd = SGDOptions(optimizer, lr_mult, loss_weight)
         self.options = LearningOptions(interval, moment_tokens, moment_interval, decay,
                                        **self.sgd.learning())
-        self._loaded_early = False  # our checkpoint, into a model that is not converted
+        self._loaded_early = None  # runner that took our checkpoint into a model not yet converted
         self._forget_run()
 
     def _forget_run(self) -> None:
@@ -112,7 +112,7 @@ class DenoiseRepHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop) or self._serves(runner):
             return
         check_host(runner, [hook for hook in runner.hooks if isinstance(hook, DenoiseRepHook)])
-        if self._loaded_early and runner.iter:
+        if self._loaded_early is runner and runner.iter:
             raise ValueError('The runner was resumed before DenoiseRepHook converted the model, which '
                              'takes fused weights for raw ones: set load_from and resume=True in the '
                              'config instead of calling runner.resume.')
@@ -132,7 +132,7 @@ class DenoiseRepHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """On resume, put the raw weights back before any other hook looks at them."""
         if not self._serves(runner):
-            self._loaded_early = KEY in checkpoint
+            self._loaded_early = runner if KEY in checkpoint else None
             return
         if not runner._resume:
             return
