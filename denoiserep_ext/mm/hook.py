@@ -176,7 +176,8 @@ class DenoiseRepHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Let the predictors learn, before evaluation and checkpoints look at them."""
         if self.learner.phase.predictors_learn:
-            self.learner.learn(runner.optim_wrapper.optimizer, block_ends(runner, batch_idx, self.recipe))
+            self.learner.learn(runner.optim_wrapper.optimizer,
+                               block_ends(runner, batch_idx, self.recipe))
         for name, value in self.learner.scalars.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         if may_be_saved(runner, batch_idx):
