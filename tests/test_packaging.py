@@ -45,6 +45,8 @@ print(type(fuse_(model)[0]) is nn.Linear)
 def test_missing_hosts_are_named_with_the_remedy(tmp_path):
     result = run(tmp_path, ['mmengine'], '-c', 'import denoiserep_ext.mm')
     assert 'denoiserep_ext.mm needs mmengine and a toolbox: bash tools/install.sh' in result.stderr
+    result = run(tmp_path, ['mmengine'], '-c', 'from denoiserep_ext import DenoiseRepHook')
+    assert 'denoiserep_ext.mm needs mmengine and a toolbox: bash tools/install.sh' in result.stderr
     config = ROOT / 'configs/mmpretrain/digits/vit-tiny_1xb64_digits.py'
     result = run(tmp_path, ['mmengine'], '-m', 'denoiserep_ext', 'inspect', str(config))
     assert result.returncode == 2 and 'a config needs mmengine' in result.stderr

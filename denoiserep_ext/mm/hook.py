@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop
+from mmengine.runner import BaseLoop
 from torch import nn
 
 from ..core.files.plain import KEY, unpack
@@ -23,7 +23,8 @@ from .converting import convert_or_adopt_
 from .host import bare_model, check_host
 from .options import denoise_config, selection_of
 from .pausing import make_pausable_, pause_, train_outside_
-from .plain_checkpoints import PlainCheckpoints
+from .plain_checkpoints import PlainCheckpoints, companion_of
+from .position import block_ends, by_epoch, position
 from .predictor_sgd import SGDOptions
 from .saving import may_be_saved
 from .start import warn_of_random_weights
@@ -83,7 +84,7 @@ class DenoiseRepHook(Hook):
         self.sgd = SGDOptions(optimizer, lr_mult, loss_weight)
         self.options = LearningOptions(interval, moment_tokens, moment_interval, decay,
                                        **self.sgd.learning())
-        self._loaded_early = False  # our checkpoint, into a model that is not converted
+        self._loaded_early = None  # runner that took our checkpoint into a model not yet converted
         self._forget_run()
 
     def _forget_run(self) -> None:
@@ -112,7 +113,7 @@ class DenoiseRepHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop) or self._serves(runner):
             return
         check_host(runner, [hook for hook in runner.hooks if isinstance(hook, DenoiseRepHook)])
-        if self._loaded_early and runner.iter:
+        if self._loaded_early is runner and runner.iter:
             raise ValueError('The runner was resumed before DenoiseRepHook converted the model, which '
                              'takes fused weights for raw ones: set load_from and resume=True in the '
                              'config instead of calling runner.resume.')
@@ -121,10 +122,10 @@ class DenoiseRepHook(Hook):
         self.model = bare_model(runner)
         self._converted = convert_or_adopt_(self.model, self.target, self.config, self.recipe)
         self.sgd.check(self._converted.solver)
-        self._companion = _companion_in(runner, self.model)
+        self._companion = companion_of(runner, self.model)
 
     def _recipe_for(self, runner) -> Recipe:
-        if self.recipe_name == 'alternate' and self.period is None and not _by_epoch(runner):
+        if self.recipe_name == 'alternate' and self.period is None and not by_epoch(runner):
             raise ValueError("recipe='alternate' counts iterations in an iteration-based train "
                              'loop: set period to the iterations of one block.')
         return Recipe(self.recipe_name, self.period or 10)
@@ -132,7 +133,7 @@ class DenoiseRepHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """On resume, put the raw weights back before any other hook looks at them."""
         if not self._serves(runner):
-            self._loaded_early = KEY in checkpoint
+            self._loaded_early = runner if KEY in checkpoint else None
             return
         if not runner._resume:
             return
@@ -162,7 +163,7 @@ class DenoiseRepHook(Hook):
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Put model and optimiser into the phase; the train loop has just called model.train()."""
         first = self.learner.phase is None
-        if self.learner.enter(runner.epoch if _by_epoch(runner) else runner.iter):
+        if self.learner.enter(position(runner)):
             print_log(f'DenoiseRep phase: {self.learner.phase.name}', 'current')
             if not first:
                 runner.model.train()
@@ -175,7 +176,8 @@ class DenoiseRepHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Let the predictors learn, before evaluation and checkpoints look at them."""
         if self.learner.phase.predictors_learn:
-            self.learner.learn(runner.optim_wrapper.optimizer, self._block_ends(runner, batch_idx))
+            self.learner.learn(runner.optim_wrapper.optimizer,
+                               block_ends(runner, batch_idx, self.recipe))
         for name, value in self.learner.scalars.items():
             runner.message_hub.update_scalar(f'train/{name}', value)
         if may_be_saved(runner, batch_idx):
@@ -185,25 +187,3 @@ class DenoiseRepHook(Hook):
         """Before CheckpointHook may save the best model."""
         if self.learner is not None and self._serves(runner):
             self.learner.share_()
-
-    def _block_ends(self, runner, batch_idx: int) -> bool:
-        if runner.iter + 1 >= runner.max_iters:
-            return True
-        if _by_epoch(runner):
-            return self.end_of_epoch(runner.train_dataloader, batch_idx) and self.recipe.ends(
-                runner.epoch)
-        return self.recipe.ends(runner.iter)
-
-
-def _companion_in(runner, model: nn.Module) -> PlainCheckpoints:
-    """The runner's one companion: the hook may have served another runner in between."""
-    for hook in runner.hooks:
-        if isinstance(hook, PlainCheckpoints):
-            return hook
-    companion = PlainCheckpoints(model)
-    runner.register_hook(companion)
-    return companion
-
-
-def _by_epoch(runner) -> bool:
-    return isinstance(runner._train_loop, EpochBasedTrainLoop)

@@ -42,3 +42,18 @@ class PlainCheckpoints(Hook):
         checkpoint['state_dict'], raw = pack(self.model, checkpoint['state_dict'])
         if self.learner is not None:
             checkpoint[KEY] = {'raw': raw, **self.learner.state_dict()}
+
+
+def companion_of(runner, model: nn.Module) -> PlainCheckpoints:
+    """The runner's one companion, registered where it has none: a hook may come back to a runner
+    after it has served another.
+
+    Args:
+        model: The runner's, unwrapped.
+    """
+    for hook in runner.hooks:
+        if isinstance(hook, PlainCheckpoints):
+            return hook
+    companion = PlainCheckpoints(model)
+    runner.register_hook(companion)
+    return companion

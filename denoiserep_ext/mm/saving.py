@@ -1,6 +1,7 @@
 """When a training run may write a checkpoint."""
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import EpochBasedTrainLoop
+
+from .position import by_epoch
 
 
 def may_be_saved(runner, batch_idx: int) -> bool:
@@ -11,8 +12,7 @@ def may_be_saved(runner, batch_idx: int) -> bool:
         runner: In ``after_train_iter``.
         batch_idx: The iteration's place in its epoch.
     """
-    if isinstance(runner.train_loop, EpochBasedTrainLoop) and batch_idx + 1 == len(
-            runner.train_dataloader):
+    if by_epoch(runner) and batch_idx + 1 == len(runner.train_dataloader):
         return True
     if runner.iter + 1 >= runner.max_iters:
         return True

@@ -365,7 +365,7 @@ def test_resuming_a_plain_run_is_allowed_and_said(tmp_path, digits, baseline):
 @pytest.mark.parametrize('change, message', [
     (dict(layers=r'layers\.0\..*fc.*|layers\.0\.ffn.*'), 'another selection of layers'),
     (dict(step_stride=2), 'step_stride is 2 here and 1 in the checkpoint'),
-    (dict(recipe='frozen'), "name is 'frozen' here and 'joint'"),
+    (dict(recipe='frozen'), "recipe is 'frozen' here and 'joint'"),
 ])
 def test_resuming_with_other_options_is_refused(tmp_path, digits, baseline, change, message):
     train(classifier_config(tmp_path / 'a', digits, epochs=1, load_from=baseline(), hook={}))

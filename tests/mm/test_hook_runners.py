@@ -161,3 +161,10 @@ def test_a_compiled_runner_trains_what_an_eager_one_does(tmp_path, digits, basel
     assert eager[KEY]['learned'] == compiled[KEY]['learned'] == 4
     calls = [[m['calls'] for m in file[KEY]['moments'].values()] for file in (eager, compiled)]
     assert calls[0] == calls[1]
+
+
+def test_what_configs_name_is_imported_by_that_name():
+    import denoiserep_ext
+    from denoiserep_ext import mm
+    for name in ('DenoiseRepHook', 'DenoiseRepBackbone', 'BIoUMetric'):
+        assert getattr(denoiserep_ext, name) is getattr(mm, name)
