@@ -1,6 +1,7 @@
 """Checks of values that users give."""
 from __future__ import annotations
 
+import numbers
 import operator
 from typing import Any
 
@@ -11,6 +12,11 @@ def is_integer(value: Any, least: int = 0) -> bool:
         return not isinstance(value, bool) and operator.index(value) >= least
     except TypeError:
         return False
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number (NumPy's count, booleans do not)."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def integer(name: str, value: Any, least: int = 0) -> int:

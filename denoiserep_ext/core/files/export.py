@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .plain import KEY
+from .plain import KEY, converted_names
 from .reading import read_checkpoint
 from .writing import write_whole
 
@@ -56,5 +56,4 @@ def export_plain(source: str | Path, target: str | Path, overwrite: bool = False
         plain['meta'] = plain_meta(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(plain, target)
-    raw = checkpoint[KEY]['raw']
-    return sorted({key.rpartition('.denoiser.')[0] for key in raw if '.denoiser.' in key})
+    return sorted(converted_names(checkpoint[KEY]['raw']))

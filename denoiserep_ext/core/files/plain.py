@@ -22,7 +22,7 @@ def pack(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     Returns:
         The plain state dict, and the raw tensors of the converted layers under their keys.
     """
-    prefixes = tuple(f'{name}.' for name in _names(model))
+    prefixes = tuple(f'{name}.' if name else '' for name in _names(model))
     raw = {key: value for key, value in state.items() if key.startswith(prefixes)}
     return fused_state_dict(model, state), raw
 
@@ -34,15 +34,22 @@ def unpack(model: nn.Module, state: Mapping[str, Tensor],
     Raises:
         ValueError: if the checkpoint's converted layers are not the model's.
     """
-    saved = {key.rpartition('.denoiser.')[0] for key in raw if '.denoiser.' in key}
+    saved = converted_names(raw)
     present = _names(model)
     if saved != present:
         odd = sorted(saved ^ present)
         raise ValueError(
             f'The checkpoint was saved with another selection of layers or from another model: '
-            f'{len(saved)} converted layers against {len(present)} here ({odd[0]} is only in one '
+            f'{len(saved)} converted layers against {len(present)} here ({odd[0]!r} is only in one '
             f'of them). Resume with the options it was trained with, or start anew from its weights.')
     return {**state, **raw}
+
+
+def converted_names(raw: Mapping[str, Tensor]) -> set[str]:
+    """Names of the layers whose raw tensors these are: those with a predictor, ``''`` for a layer that
+    was converted on its own."""
+    last = '.denoiser.fitted'  # every predictor has one
+    return {f'.{key}'.removesuffix(last)[1:] for key in raw if f'.{key}'.endswith(last)}
 
 
 def _names(model: nn.Module) -> set[str]:

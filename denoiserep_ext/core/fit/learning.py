@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from ..layer.config import DenoiseRepConfig
+from ..layer.folding import check_finite
 from ..layer.fusion import step_sizes
-from ..layer.layers import check_finite, denoise_layers
+from ..layer.layers import denoise_layers
 from ..layer.loss import track_loss_
 from .learning_options import LearningOptions
 from .observers import MomentObserver

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..layer.folding import relative_change
 from ..layer.layers import DenoiseLayer, require_denoise_layers
 from ..layer.loss import untrack_loss_
 from ..processes import process_share
@@ -136,9 +137,7 @@ def solve_and_fuse_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, 
         optimum.write_()
         floor = optimum.floor()
         layer.fuse()
-        norm = before.norm()
-        size = ((layer.weight - before).norm() / norm).item() if norm else 0.0
-        results[names[layer]] = (floor, size)
+        results[names[layer]] = (floor, relative_change(before, layer.weight))
     untrack_loss_(model)
     return {name: results[name] for name, _ in layers}
 

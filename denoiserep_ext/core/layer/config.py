@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import integer
+from ..checks import integer, is_number
 from .schedule import NoiseSchedule, StepCoefficients, full_step
 
 CHOICES = {
@@ -45,7 +45,8 @@ class DenoiseRepConfig:
             For solver ``'sgd'``.
         loss_tokens: Feature vectors drawn per layer and forward, whatever its images are, for the
             denoising loss; None uses all. For solver ``'sgd'``.
-        train_noise: Add the step's fresh noise ``c2 * z`` while training. Never fused.
+        train_noise: Add the step's fresh noise ``c2 * z`` while training. Never fused. For update
+            ``'reverse'``.
         seed: Seed of everything drawn here; the global generators are never touched.
 
     Raises:
@@ -83,23 +84,28 @@ class DenoiseRepConfig:
         for name in ('step_stride', 'seed'):
             object.__setattr__(self, name, integer(name, getattr(self, name)))
         if self.steps is not None:
-            if isinstance(self.steps, str) or not isinstance(self.steps, Sequence):
-                raise TypeError(f'steps must be a sequence of integers, got {self.steps!r}.')
-            object.__setattr__(self, 'steps', tuple(self.steps))
+            object.__setattr__(self, 'steps', _steps(self.steps))
         if self.strength is not None:
             self._check_strength()
         object.__setattr__(self, 'layers', _selection(self.layers))
-        _ = self.schedule  # validates its own three fields
+        if self.train_noise and self.update != 'reverse':
+            raise ValueError("train_noise needs update='reverse': a full step adds no noise.")
+        schedule = self.schedule  # validates its own three fields
+        for name in ('num_steps', 'beta_start', 'beta_end'):
+            object.__setattr__(self, name, getattr(schedule, name))
 
     def _check_strength(self) -> None:
         value = self.strength
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not (
-                0 <= value < math.inf):
+        if not is_number(value) or not 0 <= value < math.inf:
             raise ValueError(f'strength must be a finite number >= 0, got {value!r}.')
         if self.steps is not None or self.step_stride != 1:
             raise ValueError('strength sets the noise level itself: give it without steps and '
                              'step_stride.')
         object.__setattr__(self, 'strength', float(value))
+        try:
+            full_step(self.strength)
+        except ValueError as error:
+            raise ValueError(f'strength={value!r}: {error}') from None
         object.__setattr__(self, 'update', 'posterior')
 
     @property
@@ -114,7 +120,8 @@ class DenoiseRepConfig:
             names: Names of the converted layers in forward order.
 
         Raises:
-            ValueError: if explicit steps do not match the layers, or a step leaves 0..T.
+            ValueError: if explicit steps do not match the layers, or a step leaves 0..T or is too
+                extreme for float32.
         """
         count = len(names)
         if self.strength is not None:
@@ -129,8 +136,11 @@ class DenoiseRepConfig:
             steps = tuple((count - index) * self.step_stride for index in range(count))
         for name, step in zip(names, steps):
             self.schedule.check_step(step, where=name)
+            try:
+                self.coefficients(step)
+            except ValueError as error:
+                raise ValueError(f'{name}: at step {step}, {error}') from None
         return steps
-
 
     def coefficients(self, step: int) -> StepCoefficients:
         """What a layer at ``step`` does to its features; with ``strength`` its exact level counts and
@@ -138,6 +148,14 @@ class DenoiseRepConfig:
         if self.strength is not None:
             return full_step(self.strength)
         return self.schedule.coefficients(step, self.update)
+
+
+def _steps(steps: Any) -> tuple[int, ...]:
+    # NumPy's arrays are no Sequence, but they have an order, too.
+    if isinstance(steps, (str, bytes, Mapping)) or not (
+            hasattr(steps, '__len__') and hasattr(steps, '__getitem__')):
+        raise TypeError(f'steps must be a sequence of integers, got {steps!r}.')
+    return tuple(integer(f'steps[{place}]', step) for place, step in enumerate(steps))
 
 
 def _selection(layers: Any) -> str | tuple[str, ...] | dict[str, str | tuple[str, ...]]:

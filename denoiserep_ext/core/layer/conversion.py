@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedTensorMixin
 
+from .attaching import attach_, new_predictor
 from .config import DenoiseRepConfig
+from .folding import check_finite
 from .fusion import fuse_
 from .layer_types import layer_type_of
-from .layers import attach_, check_finite
 from .loss import track_loss_
 from .merging import fuse_before_merging_
 from .selection import select
@@ -89,7 +90,8 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
 
     Raises:
         ValueError: if nothing is selected, a layer asked for by name cannot be converted, a layer
-            is never called with ``example_inputs``, or a step leaves 0..T. Nothing is changed.
+            is never called with ``example_inputs``, a step leaves 0..T or is too extreme for
+            float32, or a selected layer is on the meta device. Nothing is changed.
         FloatingPointError: if a selected layer's weights are not finite. Nothing is changed.
     """
     config = config or DenoiseRepConfig()
@@ -97,18 +99,28 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
     modules = dict(model.named_modules())
     names = [name for name, reason in choice.items() if reason is None]
     for name in names:
-        check_finite(name, modules[name].weight, modules[name].bias)
+        _require_values(name, modules[name])
     if example_inputs is not None:
         names = _call_order(model, {name: modules[name] for name in names}, example_inputs)
     steps = dict(zip(names, config.steps_for(names)))
     layers = tuple(_describe(name, modules[name], steps.get(name), reason)
                    for name, reason in choice.items())
-    for index, (name, step) in enumerate(steps.items()):
-        attach_(modules[name], config, step, index, name)
+    # All of them before the first layer changes: this is where memory may run out.
+    predictors = [new_predictor(modules[name], config) for name in steps]
+    for index, (predictor, (name, step)) in enumerate(zip(predictors, steps.items())):
+        attach_(modules[name], predictor, config, step, index, name or type(model).__name__)
     fuse_before_merging_(model, fuse_)
     if config.solver == 'sgd':
         track_loss_(model)
     return ConversionReport(layers)
+
+
+def _require_values(name: str, layer: nn.Module) -> None:
+    if layer.weight.is_meta:
+        raise ValueError(f'{name or type(layer).__name__}: its weight is on the meta device and has no '
+                         f'values. Give the model memory and weights first (model.to_empty(device=...), '
+                         f'then load_state_dict), and convert it after that.')
+    check_finite(name or type(layer).__name__, layer.weight, layer.bias)
 
 
 def _describe(name: str, module: nn.Module, step: int | None, reason: str | None) -> LayerReport:

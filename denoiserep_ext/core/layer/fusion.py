@@ -8,14 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from .layers import (
-    DenoiseLayer,
-    check_finite,
-    denoise_aliases,
-    denoise_layers,
-    detach_,
-    require_denoise_layers,
-)
+from .denoise_layer import DenoiseLayer
+from .folding import relative_change
+from .layers import denoise_aliases, denoise_layers, require_denoise_layers
 from .loss import untrack_loss_
 from .merging import merge_as_before_
 
@@ -27,22 +22,30 @@ def fuse_(model: nn.Module) -> nn.Module:
     fusing twice is fusing once.
 
     Raises:
-        FloatingPointError: if any fused weight is not finite; then no layer is changed.
+        ValueError: if a layer was parametrised, pruned or robbed of its bias after the conversion.
+        FloatingPointError: if any fused weight is not finite. No layer is changed then.
     """
     fused = [(layer, *_checked(name, layer)) for name, layer in denoise_layers(model)]
     untrack_loss_(model)
     merge_as_before_(model)
     for layer, weight, bias in fused:
-        detach_(layer, weight, bias)
+        layer.detach_(weight, bias)
     return model
 
 
 def unconvert_(model: nn.Module) -> nn.Module:
-    """Take the predictors away without folding them in: the plain model as it was trained."""
+    """Take the predictors away without folding them in: the plain model as it was trained.
+
+    Raises:
+        ValueError: if a layer was parametrised or pruned after the conversion; no layer is changed then.
+    """
+    layers = list(denoise_layers(model))
+    for name, layer in layers:
+        layer.require_own_parameters(name or layer.denoise_name)
     untrack_loss_(model)
     merge_as_before_(model)
-    for _, layer in list(denoise_layers(model)):
-        detach_(layer, layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
+    for _, layer in layers:
+        layer.detach_(layer.weight, layer.bias)
     return model
 
 
@@ -56,24 +59,35 @@ def fused_state_dict(model: nn.Module, state: Mapping[str, Tensor] | None = None
         prefix: Prefix of the model's keys in ``state``.
 
     Raises:
-        ValueError: if nothing is converted.
+        ValueError: if nothing is converted, ``state`` lacks a converted layer's weights or predictor,
+            or a layer was parametrised, pruned or robbed of its bias after the conversion.
         FloatingPointError: if a fused weight is not finite.
     """
     layers, aliases = require_denoise_layers(model), denoise_aliases(model)
     state = dict(model.state_dict(prefix=prefix) if state is None else state)
     for name, layer in layers:
+        layer.require_own_parameters(name or layer.denoise_name)
         denoiser = copy.deepcopy(layer.denoiser)
         for alias in aliases[name]:
             key = f'{prefix}{alias}.' if alias else prefix
-            inner = f'{key}denoiser.'
-            denoiser.load_state_dict(
-                {k.removeprefix(inner): state.pop(k) for k in list(state) if k.startswith(inner)})
-            weight, bias = _checked(prefix + alias, layer, state[f'{key}weight'],
+            denoiser.load_state_dict(_taken_out(state, key))
+            weight, bias = _checked(key.removesuffix('.'), layer, state[f'{key}weight'],
                                     state.get(f'{key}bias'), denoiser)
             state[f'{key}weight'] = weight
             if bias is not None:
                 state[f'{key}bias'] = bias
     return state
+
+
+def _taken_out(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
+    """The predictor of the layer under ``key``, which leaves ``state``."""
+    inner = f'{key}denoiser.'
+    taken = {k.removeprefix(inner): state.pop(k) for k in list(state) if k.startswith(inner)}
+    if not taken or f'{key}weight' not in state:
+        missing = f'{inner}*' if not taken else f'{key}weight'
+        raise ValueError(f'The state has no {missing}: it is plain or fused already, or of another '
+                         f'model or selection. Give the state dict of a converted model like this one.')
+    return taken
 
 
 def hold_fused_(model: nn.Module) -> None:
@@ -104,13 +118,9 @@ def step_sizes(model: nn.Module) -> dict[str, float]:
     """``||W' - W|| / ||W||`` of every converted layer: how much its denoising changes it."""
     sizes = {}
     for name, layer in require_denoise_layers(model):
-        weight, _ = layer.folded()
-        norm = layer.weight.norm()
-        sizes[name] = ((weight - layer.weight).norm() / norm).item() if norm else 0.0
+        sizes[name] = relative_change(layer.weight, layer.folded()[0])
     return sizes
 
 
 def _checked(name: str, layer: DenoiseLayer, *source) -> tuple[Tensor, Tensor | None]:
-    weight, bias = layer.fused_tensors(*source)
-    check_finite(name or layer.denoise_name, weight, bias)
-    return weight, None if bias is None else bias.detach()
+    return layer.checked_tensors(name or layer.denoise_name, *source)

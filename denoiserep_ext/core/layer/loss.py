@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from .layers import DenoiseLayer, denoise_layers
+from .denoise_layer import DenoiseLayer
+from .layers import denoise_layers
 from .sampling import draw, seeded
+from .train_noise import in_backward
 
 
 class FeaturePower(Protocol):
@@ -35,13 +37,14 @@ class LossObserver:
     def __init__(self, layer: DenoiseLayer, moments: FeaturePower | None = None) -> None:
         self.moments, self.calls = moments, 0
         self.pending: list[Tensor] = []
+        self._filled = 0  # how many of them are of inputs that were not empty
 
     def __call__(self, layer: DenoiseLayer, x: Tensor) -> None:
-        if not self.calls:
-            # Active from the first loss on, and before this forward uses the predictor: a forward
-            # repeated by activation checkpointing must find the same state.
-            layer.denoiser.fitted.fill_(1.0)
+        # Active from the first loss on, and before this forward uses the predictor: a forward
+        # repeated by activation checkpointing must find the same state.
+        layer.denoiser.activate_()
         self.calls += 1
+        self._filled += x.numel() > 0
         # Activation checkpointing counts every tensor saved for backward on its way; this graph is
         # none of its business, so it must save its tensors past the hooks in force.
         with torch.enable_grad(), torch.autocast(x.device.type, enabled=False), \
@@ -57,8 +60,10 @@ class LossObserver:
         noisy = alpha_bar**0.5 * x + (1 - alpha_bar)**0.5 * noise
         # Per unit of noise power, so that layers count alike under relative noise.
         error = (noise - layer.denoiser(noisy)) / scale
-        loss = error.square().mean()
-        return loss + error.abs().mean() if config.loss == 'l1+l2' else loss
+        # An empty input (no regions) has a loss of 0 that still reaches the predictor.
+        mean = torch.mean if error.numel() else torch.sum
+        loss = mean(error.square())
+        return loss + mean(error.abs()) if config.loss == 'l1+l2' else loss
 
     def _power(self, layer: DenoiseLayer, x: Tensor) -> Tensor:
         """Mean feature power per group [G, 1], the noise's variance."""
@@ -70,9 +75,20 @@ class LossObserver:
         return power.clamp_min(torch.finfo(x.dtype).tiny).unsqueeze(-1)
 
     def collect(self) -> Tensor | None:
-        """Mean loss of the calls since the last collection, and forget them."""
-        pending, self.pending = self.pending, []
-        return torch.stack(pending).mean() if pending else None
+        """Mean loss of the calls since the last collection, and forget them. Calls with an empty input
+        do not count."""
+        pending, filled = list(self.pending), max(1, self._filled)
+        self.forget()
+        return torch.stack(pending).sum() / filled if pending else None
+
+    def forget(self) -> None:
+        """Drop what was not collected."""
+        self.pending.clear()
+        self._filled = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Losses not collected belong to a graph, which can be neither copied nor pickled.
+        return {**vars(self), 'pending': [], '_filled': 0}
 
 
 def track_loss_(model: nn.Module) -> None:
@@ -101,8 +117,18 @@ def loss_observers(model: nn.Module) -> Iterator[LossObserver]:
 
 
 def _drop_uncollected(model: nn.Module, _args) -> None:
-    for observer in loss_observers(model):
-        observer.pending.clear()
+    # In evaluation nothing is recorded: stay in a compiled graph, and put it as a compiler likes it.
+    for module in model.modules():
+        if isinstance(module, DenoiseLayer) and module.training:
+            _forget(model)
+            break
+
+
+@torch._disable_dynamo
+def _forget(model: nn.Module) -> None:
+    if not in_backward():
+        for observer in loss_observers(model):
+            observer.forget()
 
 
 def _same(tensor: Tensor) -> Tensor:

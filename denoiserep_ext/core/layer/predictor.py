@@ -4,6 +4,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .train_noise import TrainNoise
+
 
 class NoisePredictor(nn.Module):
     """``eps_hat(x) = W_D x + b_D`` on the channels of a layer's input, one block per group.
@@ -19,11 +21,13 @@ class NoisePredictor(nn.Module):
         rank: If given, ``W_D = scale * I + up @ down`` with ``up`` [G, d, rank]; a low-rank matrix
             alone could not hold the multiple of the identity that unit noise asks for.
         trainable: Parameters instead of buffers.
+        train_noise: Whether the layer adds fresh noise in training.
         device, dtype: As for any module.
     """
 
     def __init__(self, groups: int, channels: int, bias: bool, rank: int | None = None,
-                 trainable: bool = False, device=None, dtype=None) -> None:
+                 trainable: bool = False, train_noise: bool = False, device=None,
+                 dtype=None) -> None:
         super().__init__()
         options = {'device': device, 'dtype': dtype}
         self.groups, self.channels = groups, channels
@@ -44,6 +48,8 @@ class NoisePredictor(nn.Module):
         # A tensor, not a bool: it must follow whatever copies a model's tensors (EMA, checkpoints),
         # and multiplying by it costs no synchronisation with a GPU.
         self.register_buffer('fitted', torch.zeros((), **options))
+        self._active = False
+        self.train_noise = TrainNoise() if train_noise else None
         self.trainable_(trainable)
 
     def _add(self, name: str, value: Tensor) -> None:
@@ -63,12 +69,12 @@ class NoisePredictor(nn.Module):
                 self.register_buffer(name, value)
         return self
 
-    def matrix(self) -> Tensor:
-        """``W_D`` [G, d, d]."""
+    def matrix(self, dtype: torch.dtype | None = None) -> Tensor:
+        """``W_D`` [G, d, d], computed in ``dtype`` (by default the predictor's own)."""
         if self.rank is None:
-            return self.weight
-        identity = torch.eye(self.channels, device=self.up.device, dtype=self.up.dtype)
-        return self.scale * identity + self.up @ self.down
+            return self.weight.to(dtype)
+        scale, up, down = (value.to(dtype) for value in (self.scale, self.up, self.down))
+        return scale * torch.eye(self.channels, device=up.device, dtype=up.dtype) + up @ down
 
     def forward(self, x: Tensor) -> Tensor:
         """Predicted noise of feature vectors ``x`` [n, G, d], same shape."""
@@ -97,18 +103,28 @@ class NoisePredictor(nn.Module):
         return self
 
     @torch.no_grad()
+    def activate_(self) -> NoisePredictor:
+        """Mark a predictor in training as fitted. Later calls cost nothing."""
+        if not self._active:
+            self.fitted.fill_(1.0)
+            self._active = True
+        return self
+
+    @torch.no_grad()
     def reset_(self) -> NoisePredictor:
         """Back to the unfitted state."""
         for name in self._names:
             if name != 'down':
                 getattr(self, name).zero_()
         self.fitted.zero_()
+        self._active = False
         return self
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         # A plain checkpoint loads strictly into a converted model and leaves the predictors alone.
         if any(key.startswith(prefix) for key in state_dict):
             super()._load_from_state_dict(state_dict, prefix, *args)
+            self._active = False  # `fitted` says it now
 
     def extra_repr(self) -> str:
         rank = '' if self.rank is None else f', rank={self.rank}'

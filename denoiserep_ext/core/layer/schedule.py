@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..checks import integer, is_integer
+from ..checks import integer, is_integer, is_number
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,32 @@ class StepCoefficients:
 
 IDENTITY = StepCoefficients(alpha_bar=1.0, scale=1.0, c1=0.0, c2=0.0, c3=1.0)
 
+TINY = 2.0**-126  # float32's least normal number, below which digits get lost
+
 
 def full_step(level: float) -> StepCoefficients:
     """Coefficients of the step to the posterior mean of the clean feature.
 
     Args:
         level: Noise over signal, ``lambda = (1 - alpha_bar) / alpha_bar`` (>= 0); 0 is the identity.
+
+    Raises:
+        ValueError: for a level that rounds to nothing, or to nothing but noise, in float32.
     """
     if level == 0.0:
         return IDENTITY
     alpha_bar = 1.0 / (1.0 + level)
+    _require_range(alpha_bar)
     return StepCoefficients(alpha_bar=alpha_bar, scale=math.sqrt(alpha_bar), c1=math.sqrt(level),
                             c2=0.0, c3=1.0 / math.sqrt(alpha_bar))
+
+
+def _require_range(alpha_bar: float) -> None:
+    if not TINY <= alpha_bar < 1.0:
+        raise ValueError(
+            f'the share of signal left (alpha_bar) is {alpha_bar!r}, too extreme for float32: features '
+            f'would {"vanish" if alpha_bar < TINY else "stay as they are"}. It has to lie in '
+            f'[{TINY:.1e}, 1): choose another strength (2e-16 to 8e37), step or schedule.')
 
 
 @dataclass(frozen=True)
@@ -72,8 +86,10 @@ class NoiseSchedule:
     def __post_init__(self) -> None:
         object.__setattr__(self, 'num_steps', integer('num_steps', self.num_steps, 1))
         for name in ('beta_start', 'beta_end'):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f'{name} must lie in (0, 1), got {getattr(self, name)!r}.')
+            value = getattr(self, name)
+            if not is_number(value) or not 0.0 < value < 1.0:
+                raise ValueError(f'{name} must lie in (0, 1), got {value!r}.')
+            object.__setattr__(self, name, float(value))
 
     @cached_property
     def _alpha_bars(self) -> tuple[float, ...]:
@@ -116,11 +132,13 @@ class NoiseSchedule:
                 ``(1 - alpha_bar) / alpha_bar``, the full step.
 
         Raises:
-            ValueError: for a step outside 0..T or an unknown update.
+            ValueError: for a step outside 0..T, an unknown update, or a schedule too extreme for
+                float32 at this step.
         """
         alpha_bar = self.alpha_bar(step)
         if step == 0:
             return IDENTITY
+        _require_range(alpha_bar)
         beta = self.beta(step)
         if update == 'reverse':
             alpha = 1.0 - beta
@@ -137,7 +155,7 @@ class NoiseSchedule:
     def level(self, step: int) -> float:
         """Noise over signal, ``(1 - alpha_bar) / alpha_bar``, after ``step`` steps (0..T)."""
         alpha_bar = self.alpha_bar(step)
-        return (1.0 - alpha_bar) / alpha_bar
+        return (1.0 - alpha_bar) / alpha_bar if alpha_bar else math.inf
 
     def nearest_step(self, level: float) -> int:
         """The step whose level is nearest; at least 1 for any level above 0."""

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from .auto import LOOKS_FOR, Selection, auto, usually_left
 from .layer_types import is_candidate, layer_type_of
 from .layers import DenoiseLayer
+from .sharing import uses_of_memory
 
 Layers = Union[str, Sequence[str]]
 
@@ -98,7 +99,7 @@ def _by_name(obstacles: Selection, layers: Layers) -> Selection:
 
 def _obstacles(model: nn.Module, candidates: dict[str, nn.Module]) -> Selection:
     """Why a layer cannot be converted whoever asks, or None."""
-    uses = Counter(id(p) for m in model.modules() for p in m._parameters.values() if p is not None)
+    uses = uses_of_memory(model)
     bypassed, fast_path = {}, torch.backends.mha.get_fastpath_enabled()
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
@@ -121,6 +122,9 @@ def _obstacle(name: str, module: nn.Module, uses: Counter, bypassed: dict[str, s
         return f'its weight is {weight.dtype}, not a floating type'
     if uses[id(weight)] > 1:
         return 'its weight is tied to another module'
+    bias = module._parameters.get('bias')
+    if bias is not None and uses[id(bias)] > 1:
+        return 'its bias is shared with another module'
     if layer_type_of(type(module)) is None:
         return f'{type(module).__name__} has a forward of its own: see register_layer_type'
     return None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layer.auto import HEAD, PREDICTOR
-from ..layer.layers import check_finite
+from ..layer.folding import check_finite
 from ..layer.selection import select
 from . import judge
 from .attention import opened_attention

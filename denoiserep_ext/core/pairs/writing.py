@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..layer.layers import check_finite
+from ..layer.folding import check_finite, relative_change
 from .collecting import Place
 from .regression import Fit
 
@@ -78,8 +78,7 @@ def write_(place: Place, fit: Fit, damping: float) -> float:
         mean = place.exit.norm.running_mean
         mean = (mean.double() - shift).to(mean.dtype)
     check_finite(place.name, weight, mean if bias is None else bias)
-    norm = layer.weight.norm()
-    size = ((weight - layer.weight).norm() / norm).item() if norm else 0.0
+    size = relative_change(layer.weight, weight)
     layer.weight.copy_(weight)
     if mean is not None:
         place.exit.norm.running_mean.copy_(mean)

@@ -11,6 +11,8 @@ from torch.nn.utils import parametrizations
 from denoiserep_ext import DenoiseRepConfig, convert_, fuse_, fused_state_dict, unconvert_
 from denoiserep_ext.core.layer.layer_types import LINEAR, _registered, register_layer_type
 from denoiserep_ext.core.layer.layers import DenoiseLayer, denoise_layers
+from denoiserep_ext.core.layer.predictor import NoisePredictor
+from denoiserep_ext.models.vss_block import Linear2d
 from tests.helpers import TinyNet, randomise_
 
 
@@ -136,6 +138,79 @@ def test_example_inputs_give_the_order_of_calls():
     assert not list(denoise_layers(unused))
 
 
+def test_a_forward_that_fails_leaves_no_trace():
+    class Failing(TinyNet):
+        def forward(self, x):
+            super().forward(x)
+            raise KeyError('no such key')
+
+    model = Failing().train()
+    model.block.bn1.eval()  # the host froze it
+    modes = [module.training for module in model.modules()]
+    with pytest.raises(KeyError):
+        convert_(model, example_inputs=torch.randn(2, 3, 6, 6))
+    assert [module.training for module in model.modules()] == modes
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not list(denoise_layers(model))
+
+
+def test_running_out_of_memory_leaves_the_model_as_it_was(monkeypatch):
+    built = []
+
+    class Large(NoisePredictor):
+        def __init__(self, *args, **options):
+            if len(built) == 2:
+                raise MemoryError
+            super().__init__(*args, **options)
+            built.append(self)
+
+    monkeypatch.setattr('denoiserep_ext.core.layer.attaching.NoisePredictor', Large)
+    model, x = TinyNet().eval(), torch.randn(2, 3, 6, 6)
+    before, types = model(x), [type(module) for module in model.modules()]
+    with pytest.raises(MemoryError):
+        convert_(model, DenoiseRepConfig(solver='sgd'))
+    assert [type(module) for module in model.modules()] == types
+    assert torch.equal(model(x), before)
+    monkeypatch.undo()
+    assert len(convert_(model).converted) == 4
+
+
+def test_models_on_meta_are_refused_in_words():
+    with torch.device('meta'):
+        model = TinyNet()
+    with pytest.raises(ValueError, match=r'block\.conv1: its weight is on the meta device .*to_empty'):
+        convert_(model)
+    assert not list(denoise_layers(model))
+
+
+@pytest.mark.parametrize('layer, name', [(nn.Linear, 'input'), (nn.Conv2d, 'input'), (Linear2d, 'x')])
+def test_inputs_are_taken_by_the_name_they_have(layer, name):
+    layer, x = layer(4, 4, 1), torch.randn(2, 4, 4, 4)
+    expected = layer(**{name: x})
+    convert_(layer, DenoiseRepConfig(layers='all', steps=[500]))
+    assert torch.equal(layer(**{name: x}), expected)
+    randomise_(layer, 0.1)
+    assert torch.equal(layer(**{name: x}), layer(x))
+    for wrong in (lambda: layer(features=x), lambda: layer(), lambda: layer(x, x),
+                  lambda: layer(x, **{name: x})):
+        with pytest.raises(TypeError, match=rf'takes its input and nothing else: .*layer\({name}=x\)'):
+            wrong()
+
+
+def test_a_layer_is_converted_on_its_own():
+    layer, x = nn.Linear(4, 4), torch.randn(3, 4)
+    convert_(layer, DenoiseRepConfig(layers='all', steps=[500]))
+    expected = randomise_(layer, 0.1).eval()(x)
+    state = fused_state_dict(layer)
+    layer.denoiser.weight[0, 0, 0] = math.nan
+    with pytest.raises(FloatingPointError, match='^Linear: non-finite'):
+        fuse_(layer)
+    plain = unconvert_(layer)
+    assert type(plain) is nn.Linear
+    plain.load_state_dict(state, strict=True)
+    torch.testing.assert_close(plain(x), expected)
+
+
 def test_selection_by_regex_and_suffix():
     report = convert_(TinyNet(), DenoiseRepConfig(layers=r'(mlp\.\d|head)'))
     assert [layer.name for layer in report.converted] == ['mlp.0', 'mlp.2', 'head']
@@ -198,6 +273,18 @@ def impossible_models():
     yield 'fast path', encoder, 'a.linear1', 'fast path'
     lazy = nn.ModuleDict({'a': nn.LazyLinear(3), 'c': nn.Linear(3, 3)})
     yield 'lazy', lazy, 'a', 'not initialised'
+    storage = nn.ModuleDict({'a': nn.Linear(3, 3), 'b': nn.Linear(3, 3), 'c': nn.Linear(3, 3)})
+    storage['b'].weight = nn.Parameter(storage['a'].weight.detach())
+    yield 'shared storage', storage, 'a', 'weight is tied'
+    part = nn.ModuleDict({'a': nn.Linear(3, 2), 'b': nn.Linear(3, 3), 'c': nn.Linear(3, 3)})
+    part['a'].weight = nn.Parameter(part['b'].weight.detach()[1:])
+    yield 'part of a storage', part, 'a', 'weight is tied'
+    bias = nn.ModuleDict({'a': nn.Linear(3, 3), 'b': nn.LayerNorm(3), 'c': nn.Linear(3, 3)})
+    bias['a'].bias = bias['b'].bias
+    yield 'shared bias', bias, 'a', 'bias is shared'
+    expanded = nn.ModuleDict({'a': nn.Linear(3, 3), 'c': nn.Linear(3, 3)})
+    expanded['a'].weight = nn.Parameter(torch.ones(1, 3).expand(3, 3))
+    yield 'expanded', expanded, 'a', 'weight is tied'
     half = nn.ModuleDict({'a': nn.Linear(3, 3), 'c': nn.Linear(3, 3)})
     half['a'].weight = nn.Parameter(torch.ones(3, 3, dtype=torch.int8), requires_grad=False)
     yield 'quantised', half, 'a', 'not a floating type'
@@ -212,6 +299,20 @@ def test_impossible_layers_are_skipped_by_name_and_refused_when_asked_for(model,
     assert [layer.name for layer in report.converted][-1:] == ['c']
     skipped = {layer.name: layer.reason for layer in report.skipped}
     assert __import__('re').search(reason, skipped[name])
+
+
+def test_views_side_by_side_in_one_buffer_are_no_obstacle():
+    """Flattened parameters, as some optimisers want them."""
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 4)), torch.randn(2, 4)
+    flat = torch.cat([p.detach().flatten() for p in model.parameters()])
+    start = 0
+    for parameter in model.parameters():
+        parameter.data = flat[start:start + parameter.numel()].view_as(parameter)
+        start += parameter.numel()
+    convert_(model, DenoiseRepConfig(layers='all', steps=[500, 400]))
+    randomise_(model, 0.1).eval()
+    expected = model(x)
+    torch.testing.assert_close(fuse_(model)(x), expected)
 
 
 def test_dynamically_quantised_models_are_refused():

@@ -1,6 +1,9 @@
 import math
+from dataclasses import asdict
 
+import numpy as np
 import pytest
+import torch
 
 from denoiserep_ext import DenoiseRepConfig, NoiseSchedule
 
@@ -65,13 +68,64 @@ def test_strides_beyond_the_schedule_are_refused():
     (dict(step_stride=-1), 'step_stride must be'),
     (dict(beta_end=1.0), 'beta_end must lie'),
     (dict(num_steps=0), 'num_steps must be'),
+    (dict(beta_start='1e-4'), 'beta_start must lie'),
+    (dict(strength='1'), 'strength must be'),
+    (dict(strength=math.nan), 'strength must be'),
 ])
 def test_bad_settings_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         DenoiseRepConfig(**options)
 
 
-@pytest.mark.parametrize('options', [dict(layers=3), dict(layers=[1]), dict(steps='12')])
+@pytest.mark.parametrize('options, message', [
+    (dict(strength=1e80), r'strength=1e\+80: .* too extreme for float32: features would vanish'),
+    (dict(strength=1e-17), 'strength=1e-17: .* too extreme for float32: features would stay'),
+    (dict(beta_start=1e-18, beta_end=1e-18), 'head.fc: at step 1, .* features would stay'),
+    (dict(beta_start=0.9, beta_end=0.9, steps=[900], update='posterior'),
+     'head.fc: at step 900, .* features would vanish'),
+])
+def test_levels_that_float32_cannot_hold_are_refused_before_anything_is_converted(options, message):
+    with pytest.raises(ValueError, match=message):
+        DenoiseRepConfig(**options).steps_for(['head.fc'])
+
+
+@pytest.mark.parametrize('strength', [1e-15, 1e37])
+def test_levels_that_float32_can_hold_denoise_by_normal_numbers(strength):
+    c = DenoiseRepConfig(strength=strength).coefficients(1)
+    least = torch.finfo(torch.float32).tiny
+    for value in (c.alpha_bar, c.scale, c.c1, c.c3, c.identity, c.noise_weight):
+        assert least <= torch.tensor(value, dtype=torch.float32) < math.inf
+
+
+def test_a_strength_beside_an_extreme_schedule_has_a_step_for_reports():
+    config = DenoiseRepConfig(strength=0.5, beta_end=0.99)
+    assert config.steps_for(['a']) == (config.schedule.nearest_step(0.5), )
+
+
+@pytest.mark.parametrize('steps', [np.array([5, 9]), [np.int64(5), np.int32(9)], torch.tensor([5, 9]),
+                                   range(5, 10, 4)], ids=lambda steps: type(steps).__name__)
+def test_steps_become_plain_integers(steps):
+    config = DenoiseRepConfig(steps=steps)
+    assert config.steps == (5, 9)
+    assert {type(step) for step in config.steps} == {int}
+
+
+def test_numbers_become_plain_ones_that_checkpoints_may_hold():
+    config = DenoiseRepConfig(strength=np.float32(0.5), beta_end=np.float64(0.002), seed=np.int64(3),
+                              num_steps=np.int32(100))
+    assert {type(value) for value in (config.strength, config.beta_end)} == {float}
+    assert {type(value) for value in (config.seed, config.num_steps)} == {int}
+    assert asdict(config)['strength'] == 0.5
+
+
+@pytest.mark.parametrize('step', [-1, 2.0, True, None])
+def test_steps_that_are_no_steps_are_named(step):
+    with pytest.raises(ValueError, match=r'steps\[1\] must be an integer >= 0'):
+        DenoiseRepConfig(steps=[1, step])
+
+
+@pytest.mark.parametrize('options', [dict(layers=3), dict(layers=[1]), dict(steps='12'), dict(steps=3),
+                                     dict(steps={1, 2})])
 def test_wrong_types_are_named(options):
     with pytest.raises(TypeError, match=next(iter(options))):
         DenoiseRepConfig(**options)

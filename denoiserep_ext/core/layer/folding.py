@@ -1,0 +1,68 @@
+"""The arithmetic of the fold: a predictor and a layer as one layer (method of the paper, fusion)."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .predictor import NoisePredictor
+from .schedule import StepCoefficients
+
+
+def fold(weight: Tensor, bias: Tensor | None, predictor: NoisePredictor,
+         coefficients: StepCoefficients) -> tuple[Tensor, Tensor | None]:
+    """``W' = W (C3 I - C1 W_D)`` and ``b' = b - C1 W b_D``, in the precision of ``weight``;
+    differentiable in ``W`` and ``b``, never in the predictor.
+
+    A predictor on its way from unfitted (0) to fitted (1), as in an average of weights, counts by
+    that share.
+
+    Args:
+        weight: [out, in] or [out, in / G, kh, kw].
+        bias: [out], of the same type, or None.
+        predictor: ``W_D`` [G, in / G, in / G] and ``b_D`` [G, in / G], or no ``b_D``.
+        coefficients: Of the layer's step.
+    """
+    c, fitted = coefficients, predictor.fitted.to(weight)
+    mixed = _mix(weight, predictor.matrix(weight.dtype).detach())
+    folded = (1 + fitted * (c.identity - 1)) * weight - fitted * c.noise_weight * mixed
+    if bias is None or predictor.bias is None:
+        return folded, bias
+    return folded, bias - fitted * c.c1 * _shift(weight, predictor.bias.detach().to(weight))
+
+
+def _mix(weight: Tensor, matrix: Tensor) -> Tensor:
+    """``W[o, :, k] @ matrix[group of o]`` for every output channel o and kernel position k."""
+    if weight.dim() == 2:
+        return weight @ matrix[0]
+    groups, channels, _ = matrix.shape
+    rows = weight.flatten(2).mT.reshape(groups, -1, channels)
+    kernel = weight.shape[2] * weight.shape[3]
+    return (rows @ matrix).reshape(weight.shape[0], kernel, channels).mT.reshape(weight.shape)
+
+
+def _shift(weight: Tensor, offset: Tensor) -> Tensor:
+    """``sum_k W[o, :, k] @ offset[group of o]`` [out]."""
+    if weight.dim() == 2:
+        return weight @ offset[0]
+    groups, channels = offset.shape
+    rows = weight.sum((2, 3)).reshape(groups, -1, channels)
+    return (rows @ offset.unsqueeze(-1)).flatten()
+
+
+@torch.no_grad()
+def relative_change(before: Tensor, after: Tensor) -> float:
+    """``||W' - W|| / ||W||`` of two weights; 0 where ``W`` is."""
+    norm = before.norm()
+    return ((after - before).norm() / norm).item() if norm else 0.0
+
+
+def check_finite(name: str, weight: Tensor, bias: Tensor | None) -> None:
+    """Refuse non-finite weights.
+
+    Raises:
+        FloatingPointError: naming the layer and the remedy.
+    """
+    if not torch.isfinite(weight).all() or (bias is not None and not torch.isfinite(bias).all()):
+        raise FloatingPointError(
+            f'{name}: non-finite weights (NaN or infinity) in the layer or its predictor. Nothing '
+            f'was changed; start from a sound checkpoint, or lower the predictors\' learning rate.')
