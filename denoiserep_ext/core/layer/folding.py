@@ -23,14 +23,14 @@ def fold(weight: Tensor, bias: Tensor | None, predictor: NoisePredictor,
         coefficients: Of the layer's step.
     """
     c, fitted = coefficients, predictor.fitted.to(weight)
-    mixed = _mix(weight, predictor.matrix(weight.dtype).detach())
+    mixed = map_inputs(weight, predictor.matrix(weight.dtype).detach())
     folded = (1 + fitted * (c.identity - 1)) * weight - fitted * c.noise_weight * mixed
     if bias is None or predictor.bias is None:
         return folded, bias
-    return folded, bias - fitted * c.c1 * _shift(weight, predictor.bias.detach().to(weight))
+    return folded, bias - fitted * c.c1 * shift_inputs(weight, predictor.bias.detach().to(weight))
 
 
-def _mix(weight: Tensor, matrix: Tensor) -> Tensor:
+def map_inputs(weight: Tensor, matrix: Tensor) -> Tensor:
     """``W[o, :, k] @ matrix[group of o]`` for every output channel o and kernel position k."""
     if weight.dim() == 2:
         return weight @ matrix[0]
@@ -40,7 +40,7 @@ def _mix(weight: Tensor, matrix: Tensor) -> Tensor:
     return (rows @ matrix).reshape(weight.shape[0], kernel, channels).mT.reshape(weight.shape)
 
 
-def _shift(weight: Tensor, offset: Tensor) -> Tensor:
+def shift_inputs(weight: Tensor, offset: Tensor) -> Tensor:
     """``sum_k W[o, :, k] @ offset[group of o]`` [out]."""
     if weight.dim() == 2:
         return weight @ offset[0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..layer.sampling import mix
 from .following import Follower, Track
 from .positions import Positions, draw_rows
 from .regression import PairSums
@@ -84,7 +85,7 @@ class Collector:
             self._calls[place.name] += 1
             at = x if place.positions.pointwise else output
             generator = torch.Generator().manual_seed(
-                _mixed(self.seed, place.index, self.first_image, call))
+                mix(self.seed, place.index, self.first_image, call))
             count = place.positions.count(at)
             if not count:
                 return
@@ -211,11 +212,3 @@ def _skip_at(place: Place, track: Track, other: Tensor, rows: Tensor) -> Tensor:
     at = back[place.positions.vectors(own, rows)]
     # What was padded and is cut off again is added to nothing.
     return torch.where(at < 0, 0, other.flatten()[at.clamp_min(0)])
-
-
-def _mixed(*values: int) -> int:
-    """One seed from several numbers (an FNV-like product over them)."""
-    seed = 0xcbf29ce484222325
-    for value in values:
-        seed = ((seed ^ value) * 0x100000001b3) % 2**63
-    return seed

@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..layer.folding import check_finite, relative_change
+from ..layer.folding import check_finite, map_inputs, relative_change, shift_inputs
 from .collecting import Place
 from .regression import Fit
 
@@ -93,18 +93,3 @@ def _unscaled(scale: Tensor, change: Tensor, shift: Tensor | None) -> tuple[Tens
     factor = torch.where(reaching, 1 / torch.where(reaching, scale, 1.0), 0.0)
     change = change * factor.view(-1, *[1] * (change.dim() - 1))
     return change, None if shift is None else shift * factor
-
-
-def map_inputs(weight: Tensor, matrix: Tensor) -> Tensor:
-    """``W[o, :, k] @ matrix[group of o]`` for every output channel o and kernel position k."""
-    groups, channels, _ = matrix.shape
-    rows = weight.flatten(2) if weight.dim() > 2 else weight.unsqueeze(-1)
-    rows = rows.reshape(groups, -1, channels, rows.shape[-1])
-    return torch.einsum('gock,gcd->godk', rows, matrix).reshape(weight.shape)
-
-
-def shift_inputs(weight: Tensor, offset: Tensor) -> Tensor:
-    """``sum_k W[o, :, k] @ offset[group of o]`` [out]."""
-    groups, channels = offset.shape
-    rows = weight.flatten(2).sum(-1) if weight.dim() > 2 else weight
-    return torch.einsum('goc,gc->go', rows.reshape(groups, -1, channels), offset).flatten()
