@@ -2,16 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
-
-if TYPE_CHECKING:
-    from .hook import DenoiseRepHook
 
 
 def bare_model(runner) -> nn.Module:
@@ -19,7 +15,7 @@ def bare_model(runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def check_host(runner, hooks: Sequence[DenoiseRepHook]) -> None:
+def check_host(runner, hooks: Sequence[Hook]) -> None:
     """Refuse hosts whose weights or steps are handled behind the hook's back.
 
     Args:
@@ -53,7 +49,7 @@ def check_host(runner, hooks: Sequence[DenoiseRepHook]) -> None:
                              'give EMAHook a lower priority (its default, NORMAL, is fine).')
 
 
-def _one_for_all(hooks: Sequence[DenoiseRepHook]) -> str:
+def _one_for_all(hooks: Sequence[Hook]) -> str:
     """How to say in one hook what several say."""
     parts = {}
     for hook in hooks:

@@ -1,15 +1,10 @@
 """Draws of a layer: which positions are looked at, and with which noise."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..processes import process_share
-
-if TYPE_CHECKING:
-    from .denoise_layer import DenoiseLayer
 
 _MASK = 2**64 - 1
 
@@ -33,13 +28,13 @@ def mix(*values: int) -> int:
     return state >> 1
 
 
-def seeded(layer: DenoiseLayer, purpose: str, call: int, device: torch.device,
+def seeded(layer: nn.Module, purpose: str, call: int, device: torch.device,
            shared: bool = False) -> torch.Generator:
     """A generator that depends on nothing but seed, rank, layer, purpose and call number: global
     generators stay untouched, and a resumed run draws what an uninterrupted one would.
 
     Args:
-        layer: The layer that draws.
+        layer: The converted layer that draws.
         purpose: What it draws.
         call: Which draw of that purpose it is.
         device: Where the generator is to live.
@@ -51,12 +46,12 @@ def seeded(layer: DenoiseLayer, purpose: str, call: int, device: torch.device,
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def draw(layer: DenoiseLayer, x: Tensor, tokens: int | None, purpose: str, call: int, images: int = 1,
+def draw(layer: nn.Module, x: Tensor, tokens: int | None, purpose: str, call: int, images: int = 1,
          shared: bool = False) -> Tensor:
     """Feature vectors at drawn positions of a layer's input (uniformly, with replacement: unbiased).
 
     Args:
-        layer: The layer.
+        layer: The converted layer.
         x: Its input; may be empty.
         tokens: How many per image; None for all positions. Where there are no more, all are taken.
         purpose, call, shared: What the draw depends on, see :func:`seeded`.

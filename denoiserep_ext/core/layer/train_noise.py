@@ -2,15 +2,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .sampling import seeded
-
-if TYPE_CHECKING:
-    from .denoise_layer import DenoiseLayer
 
 RECENT = 64  # calls remembered until their backward
 _MARKS = 16  # elements of its input by which a call is recognised
@@ -40,7 +37,7 @@ class TrainNoise(nn.Module):
         self._open: deque[Call] = deque(maxlen=RECENT)
         self._repeated = False
 
-    def forward(self, layer: DenoiseLayer, like: Tensor) -> Tensor:
+    def forward(self, layer: nn.Module, like: Tensor) -> Tensor:
         """``z`` for features ``like`` (same shape, device and type).
 
         Raises:
@@ -59,7 +56,7 @@ class TrainNoise(nn.Module):
         self._open.append(Call(self.calls, x.shape, _marks(x)))
         return self.calls
 
-    def _repeats(self, layer: DenoiseLayer, x: Tensor) -> int:
+    def _repeats(self, layer: nn.Module, x: Tensor) -> int:
         self._repeated = True
         calls = [call for call in self._open if call.shape == x.shape]
         if calls:
