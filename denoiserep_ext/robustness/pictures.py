@@ -1,6 +1,7 @@
 """Pictures of a robustness measurement: curves over severity and a heat map."""
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from .run import Results
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 MARKERS = 'osD^vPX'
 COLUMNS = 5  # of small pictures
+TITLE = 24  # characters of a line of a title
 
 
 def save_curves(results: Results, path: Path) -> None:
@@ -40,7 +42,9 @@ def save_curves(results: Results, path: Path) -> None:
     for cell in axes.flat[max(0, len(names) - columns):len(names)]:
         cell.tick_params(labelbottom=True)  # the last of its column
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside upper center', ncols=min(len(labels), 4), fontsize=9)
+    fitting = int(11 * figure.get_figwidth() / (max(map(len, labels)) + 6))  # 11 characters an inch
+    figure.legend(handles, labels, loc='outside upper center', fontsize=9,
+                  ncols=max(1, min(len(labels), fitting)))
     figure.supxlabel('severity', fontsize=10)
     figure.supylabel(results.metric, fontsize=10)
     _save(figure, path)
@@ -71,9 +75,9 @@ def save_heat_map(results: Results, path: Path) -> None:
              for name, own in panels.items()}
     most = max(np.nanmax(np.abs(grid)) for grid in grids.values()) or 1.0
     places = decimals(results) - 1
-    width = 0.62 * len(severities) + 0.8
+    size = (0.62 * len(severities) + 0.8) * len(grids) + 3.2, max(0.3 * len(corruptions) + 2.0, 3.2)
     figure, axes = plt.subplots(1, len(grids), sharey=True, squeeze=False, layout='constrained',
-                                figsize=(width * len(grids) + 3.2, 0.3 * len(corruptions) + 2.0))
+                                figsize=size)
     for cell, (name, grid) in zip(axes[0], grids.items()):
         image = cell.imshow(grid, cmap='RdBu', vmin=-most, vmax=most, aspect='auto')
         for (row, column), value in np.ndenumerate(grid):
@@ -84,18 +88,19 @@ def save_heat_map(results: Results, path: Path) -> None:
         cell.set_xlabel('severity')
         cell.set_title(_title(results, name, panels[name], places), fontsize=9)
     bar = figure.colorbar(image, ax=axes[0], shrink=0.9)
-    bar.set_label(f'{results.metric} minus that of {first.name}' if others
-                  else f'{results.metric} minus that on clean images', fontsize=9)
+    other = textwrap.fill(first.name, TITLE) if others else 'clean images'
+    bar.set_label(f'{results.metric} minus that of\n{other}', fontsize=9)
     _save(figure, path)
 
 
 def _title(results: Results, name: str, panel: dict, places: int) -> str:
+    wrapped = textwrap.fill(name, TITLE)
     if len(results.checkpoints) == 1:
-        return f'{name}\nclean {results.scores(name)["clean", 0]:.{places}f}'
+        return f'{wrapped}\nclean {results.scores(name)["clean", 0]:.{places}f}'
     found = summaries(results)
     mean = np.mean(list(found[name]['mean'].values()))
     base = np.mean(list(found[results.checkpoints[0].name]['mean'].values()))
-    return f'{name}\nclean {panel["clean", 0]:+.{places}f}, mean {mean - base:+.{places}f}'
+    return f'{wrapped}\nclean {panel["clean", 0]:+.{places}f}, mean {mean - base:+.{places}f}'
 
 
 def _pyplot():
