@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 import torch
 from torch import distributed as dist
@@ -23,6 +24,15 @@ def process_share() -> tuple[int, int]:
     if dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def from_all(value: Any) -> list[Any]:
+    """Every process's value, in order of rank, on each of them. Tensors should be on the CPU."""
+    if not several_processes():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def join_processes() -> None:

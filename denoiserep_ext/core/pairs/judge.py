@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..processes import several_processes
+from ..processes import from_all
 from .trees import tensors_in
 
 # Degrees of freedom from which on a quantile is at most so large.
@@ -42,12 +42,7 @@ class Opinion:
 
 def _of_all(parts: list[Tensor]) -> list[Tensor]:
     """The parts of all processes, in the same order on each."""
-    parts = [part.cpu() for part in parts]
-    if several_processes():
-        gathered = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(gathered, parts)
-        parts = [part for own in gathered for part in own]
-    return parts
+    return [part for own in from_all([part.cpu() for part in parts]) for part in own]
 
 
 def resolve(kind: str, output: Any) -> str:

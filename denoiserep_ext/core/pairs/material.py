@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from ..processes import from_all
 from .trees import count_images, take, tensors_in
 
 
@@ -62,6 +63,10 @@ class Material:
     @property
     def judged(self) -> int:
         return self._counts[1]
+
+    def judged_by_all(self) -> int:
+        """Images that the judges of all processes keep."""
+        return sum(from_all(self.judged))
 
     def items(self, judged: bool | None = None) -> list[Item]:
         """The judge's items, the others, or all."""

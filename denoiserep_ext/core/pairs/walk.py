@@ -2,37 +2,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..layer.auto import HEAD, PREDICTOR
 from ..layer.folding import check_finite
 from ..layer.selection import select
-from . import judge
 from .attention import opened_attention
 from .collecting import Lacks, Place, Targets
 from .config import RIDGES, PairConfig
+from .court import Court
 from .forms import solver
-from .material import Item, Material
+from .material import Material
+from .plan import Progress, Steps, segments_of
 from .positions import Positions
-from .regression import Fit, PairSums, fit_halves
+from .regression import Fit, fit_halves
 from .replay import Replay, Run, find_units, open_units
-from .report import PairLayer, PairReport, Verdict
+from .report import PairLayer, PairReport
+from .soundness import require_finite, require_independent
 from .store import Store
 from .tracing import INPUT, Trace, trace
-from .trees import map_tensors, tensors_in
+from .trees import map_tensors
 from .writing import Trained, bias_place, changed_tensors, write_
 
 _CHOSEN = ('its input depends on a choice made from the data (proposals, top-k), where clean and worse '
            'images cannot be paired')
 
 Forward = Callable[[nn.Module, Any], Any]
-Progress = Callable[[float, str], None]
 
 
 @torch.no_grad()
@@ -128,13 +129,14 @@ class _Walk:
         self.constants = {t.untyped_storage().data_ptr()
                           for t in (*self.model.parameters(), *self.model.buffers())}
         places = self._places(wanted, record)
-        segments = _segments(self.replay.order, places)
-        kind, before = self._open_court()
-        steps = _Steps(self.progress, sum(3 + len(own) for _, _, own in segments))
-        opinion = before
+        segments = segments_of(self.replay.order, places)
+        court = None
+        if self.material.judged_by_all():
+            court = Court(self.replay, self.material, self.store, self.config)
+        steps = Steps(self.progress, sum(3 + len(own) for _, _, own in segments))
         for first, count, own in segments:
-            opinion = self._segment(first, count, own, trained, kind, opinion, steps)
-        verdict = self._verdict(kind, before, opinion)
+            self._segment(first, count, own, trained, court, steps)
+        verdict = None if court is None else court.verdict()
         if verdict is not None and not verdict.accepted:
             trained.restore_()
             self.layers = {name: _left(layer, 'the judge found no gain in the whole')
@@ -161,7 +163,7 @@ class _Walk:
             units = opened
         self.reasons = dict.fromkeys(record.chosen, _CHOSEN)
         one = self.forward(self.model, self.material.sample(1))
-        _require_independent(one, record.output)
+        require_independent(one, record.output)
         return units, record
 
     def _places(self, wanted: dict[str, nn.Module], record: Trace) -> list[Place]:
@@ -178,36 +180,10 @@ class _Walk:
                              'behind a choice made from the data: select others.')
         return places
 
-    def _open_court(self) -> tuple[str | None, judge.Opinion | None]:
-        """Keep what the trained model says of the judge's images, and hear it on the worse ones."""
-        if not self.material.judged:
-            return None, None
-        kind = None
-        with self.replay.at(0):
-            for item in self.material.items(judged=True):
-                output = self.replay.run(Run(item.number, 0))
-                kind = kind or judge.resolve(self.config.judge, output)
-                self.store.put(('judge', item.number), output)
-        return kind, self._hear(kind, 0)
-
-    def _hear(self, kind: str, start: int) -> judge.Opinion:
-        """Run the judge's images through the present model; ``start`` parts are finished."""
-        values, same = [], []
-        with self.replay.at(start):
-            for item in self.material.items(judged=True):
-                target = self.store.get(('judge', item.number))
-                outputs = [self.replay.run(Run(item.number, stream))
-                           for stream in range(1, self.material.streams + 1)]
-                values.append(torch.stack([judge.distances(kind, output, target, item.images)
-                                           for output in outputs]))
-                if kind == 'kl':
-                    same.append(torch.stack([judge.agreement(output, target) for output in outputs]))
-        return judge.Opinion.of(values, same)
-
     # One part of the model
 
     def _segment(self, first: int, count: int, places: list[Place], trained: Trained,
-                 kind: str | None, opinion: judge.Opinion | None, steps: _Steps):
+                 court: Court | None, steps: Steps) -> None:
         """Fit the layers of a part, let the judge decide, keep the part's outputs."""
         name = self.replay.order[first]
         targets = Targets(self.replay, places, self.config.positions, self.config.seed, self.constants)
@@ -223,14 +199,9 @@ class _Walk:
         for place in places:
             trained.remember(changed_tensors(place))
             done.append(self._fit(first, place, targets, steps))
-        if kind is not None and any(each.fit.ridge is not None for each in done):
+        if court is not None and any(each.fit.ridge is not None for each in done):
             steps.next(f'{name}: judge')
-            heard = self._hear(kind, first)
-            shares = self.config.shares
-            better, _ = judge.gain(opinion.weigh(shares), heard.weigh(shares))
-            if better > 0:
-                opinion = heard
-            else:
+            if not court.accepts(first):
                 for each in done:
                     trained.restore_(changed_tensors(each.place))
                 done = [replace(each, kept=each.fit.ridge is None) for each in done]
@@ -242,9 +213,8 @@ class _Walk:
                     self.replay.run(Run(item.number, stream))
         self.replay.release(first + count, (Run(item.number, stream) for item in self.material.items()
                                             for stream in range(self.material.streams + 1)))
-        return opinion
 
-    def _fit(self, first: int, place: Place, targets: Targets, steps: _Steps) -> _Done:
+    def _fit(self, first: int, place: Place, targets: Targets, steps: Steps) -> _Done:
         start = time.perf_counter()
         wide = place.layer.weight.dtype == torch.float64
         lacks = Lacks(place, targets, torch.float64 if wide else torch.float32)
@@ -256,7 +226,7 @@ class _Walk:
                         self.replay.run(run)
         solving = time.perf_counter()
         halves = [[sums.reduced() for sums in half] for half in lacks.halves]
-        _require_finite(place, halves)
+        require_finite(place, halves)
         shift = bias_place(place) is not None and place.positions.shiftable
         choose = self.config.ridge == 'auto'
         ridges = RIDGES if choose else (self.config.ridge, )
@@ -280,76 +250,5 @@ class _Walk:
         self.layers[place.name] = layer if done.kept else _left(
             layer, 'the judge found no gain in its block')
 
-    def _verdict(self, kind, before, after) -> Verdict | None:
-        if kind is None:
-            return None
-        shares, images = self.config.shares, before.values.shape[1]
-        better, error = judge.gain(before.weigh(shares), after.weigh(shares))
-        return Verdict(kind, images, tuple(before.values.mean(1).tolist()),
-                       tuple(after.values.mean(1).tolist()), _plain(before.agreement),
-                       _plain(after.agreement), better, error,
-                       better > error * judge.quantile(images))
-
-
-class _Steps:
-    """Tells how far a walk has got."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def next(self, text: str) -> None:
-        """A step without parts is under way."""
-        self.progress(self.done / self.total, text)
-        self.done += 1
-
-    def over(self, items: Sequence[Item], text: str) -> Iterator[Item]:
-        """A step of several items."""
-        for index, item in enumerate(items):
-            self.progress((self.done + index / len(items)) / self.total, text)
-            yield item
-        self.done += 1
-
-
-def _segments(order: list[str], places: list[Place]) -> list[tuple[int, int, list[Place]]]:
-    """Parts that are fitted one after the other: index of the first unit, number of units, layers in
-    call order. A unit without layers goes with the one before it."""
-    segments: list[tuple[int, int, list[Place]]] = []
-    for index, name in enumerate(order):
-        own = [p for p in places if not name or p.name == name or p.name.startswith(f'{name}.')]
-        if own or not segments:
-            segments.append((index, 1, own))
-        else:
-            first, count, before = segments[-1]
-            segments[-1] = first, count + 1, before
-    while segments and not segments[-1][2]:
-        segments.pop()
-    return segments
-
-
 def _left(layer: PairLayer, reason: str) -> PairLayer:
     return replace(layer, reason=reason, after=layer.before, step=0.0)
-
-
-def _plain(values: Tensor | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(values.tolist())
-
-
-def _require_finite(place: Place, halves: Sequence[Sequence[PairSums]]) -> None:
-    for sums in (each for half in halves for each in half if each.count):
-        if not all(value.isfinite().all() for value in (
-                sums.cross, sums.square, sums.moments.total, sums.moments.scale)):
-            raise FloatingPointError(
-                f'{place.name}: its input or output had non-finite values (NaN or infinity), so nothing '
-                f'can be fitted. Check the model and the images.')
-
-
-def _require_independent(one: Any, several: Any) -> None:
-    """Refuse a model whose output for an image depends on the images beside it."""
-    for alone, beside in zip(tensors_in(one), tensors_in(several)):
-        if not alone.is_floating_point() or not alone.dim() or alone.shape[1:] != beside.shape[1:]:
-            continue
-        beside = beside[:len(alone)]
-        if not torch.allclose(alone, beside, rtol=1e-2, atol=1e-2 * beside.abs().max().item()):
-            raise ValueError('What the model gives for an image depends on the other images of its '
-                             'batch, so worse and clean images cannot be compared. Put it in '
-                             'evaluation mode, or leave such layers out.')

@@ -1,0 +1,74 @@
+"""The judge's hearing: the present model on images that nothing is fitted on."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import judge
+from .config import PairConfig
+from .material import Material
+from .replay import Replay, Run
+from .report import Verdict
+from .store import Store
+
+
+class Court:
+    """Hears a model on the judge's images. To be made while it is still the trained one.
+
+    Args:
+        replay: Runs the model.
+        material: The images.
+        store: Keeps what the trained model gives for the clean ones.
+        config: Settings.
+
+    Attributes:
+        first: The opinion of the trained model.
+        present: The last one that was accepted.
+    """
+
+    def __init__(self, replay: Replay, material: Material, store: Store, config: PairConfig) -> None:
+        self.replay, self.material, self.store = replay, material, store
+        self.shares, self.kind = config.shares, config.judge
+        with replay.at(0):
+            for item in material.items(judged=True):
+                output = replay.run(Run(item.number, 0))
+                self.kind = judge.resolve(self.kind, output)
+                store.put(('judge', item.number), output)
+        self.first = self.present = self._hear(0)
+
+    def accepts(self, finished: int) -> bool:
+        """Whether the present model, of which ``finished`` parts are done, is nearer to the trained one
+        on clean images than the last that was accepted; it then takes that one's place."""
+        heard = self._hear(finished)
+        better, _ = judge.gain(self.present.weigh(self.shares), heard.weigh(self.shares))
+        if better > 0:
+            self.present = heard
+        return better > 0
+
+    def verdict(self) -> Verdict:
+        """On the whole: a gain beyond chance, or none."""
+        before, after, images = self.first, self.present, self.first.values.shape[1]
+        better, error = judge.gain(before.weigh(self.shares), after.weigh(self.shares))
+        return Verdict(self.kind, images, tuple(before.values.mean(1).tolist()),
+                       tuple(after.values.mean(1).tolist()), _plain(before.agreement),
+                       _plain(after.agreement), better, error,
+                       better > error * judge.quantile(images))
+
+    def _hear(self, finished: int) -> judge.Opinion:
+        values, same = [], []
+        with self.replay.at(finished):
+            for item in self.material.items(judged=True):
+                target = self.store.get(('judge', item.number))
+                outputs = [self.replay.run(Run(item.number, stream))
+                           for stream in range(1, self.material.streams + 1)]
+                values.append(torch.stack([judge.distances(self.kind, output, target, item.images)
+                                           for output in outputs]))
+                if self.kind == 'kl':
+                    same.append(torch.stack([judge.agreement(output, target) for output in outputs]))
+        return judge.Opinion.of(values, same)
+
+
+def _plain(values: Tensor | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values.tolist())
+
+
