@@ -9,7 +9,7 @@ from numbers import Real
 from ..checks import integer
 
 FORMS = ('patch', 'pointwise', 'scale', 'bias')
-JUDGES = ('auto', 'kl', 'cosine', 'feature')
+JUDGES = ('auto', 'js', 'cosine', 'feature')
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # tried per layer by 'auto', beside bias alone and nothing
 
 
@@ -37,9 +37,11 @@ class PairConfig:
         positions: Output positions drawn per image and call of a layer (>= 1).
         damping: Share of the step from the trained to the fitted weights that is taken, in (0, 1].
         skip: Let the last layer of a residual branch make up for what the skip connection carries.
-        held_out: Share of the images, in [0, 0.5], that the judge keeps for itself. 0: no judge.
-        judge: How it compares outputs: ``'kl'`` for class scores, ``'cosine'`` for embeddings,
-            ``'feature'``, squared error, for anything; ``'auto'``: ``'kl'`` for one output
+        held_out: Share of the images, in [0, 0.5], that the judge keeps for itself: half of them to
+            decide on blocks, half for the verdict on the whole. Of few images it is more, up to
+            0.4, until there are 48. 0: no judge.
+        judge: How it compares outputs: ``'js'`` for class scores, ``'cosine'`` for embeddings,
+            ``'feature'``, squared error, for anything; ``'auto'``: ``'js'`` for one output
             [images, classes], ``'feature'`` otherwise.
         memory: Bytes of features that are kept in memory; what is more goes to a temporary folder.
         seed: Seed of the drawn positions; the global generators are never touched.

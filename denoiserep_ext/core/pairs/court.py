@@ -15,6 +15,9 @@ from .store import Store
 class Court:
     """Hears a model on the judge's images. To be made while it is still the trained one.
 
+    Every other image decides on the blocks, one after the other; the verdict on the whole is given on
+    the rest, which nothing was chosen by.
+
     Args:
         replay: Runs the model.
         material: The images.
@@ -40,19 +43,19 @@ class Court:
         """Whether the present model, of which ``finished`` parts are done, is nearer to the trained one
         on clean images than the last that was accepted; it then takes that one's place."""
         heard = self._hear(finished)
-        better, _ = judge.gain(self.present.weigh(self.shares), heard.weigh(self.shares))
+        better, _ = judge.gain(*(opinion.weigh(self.shares)[::2] for opinion in (self.present, heard)))
         if better > 0:
             self.present = heard
         return better > 0
 
     def verdict(self) -> Verdict:
         """On the whole: a gain beyond chance, or none."""
-        before, after, images = self.first, self.present, self.first.values.shape[1]
+        before, after = (opinion.of_images(slice(1, None, 2)) for opinion in (self.first, self.present))
+        images = before.values.shape[1]
         better, error = judge.gain(before.weigh(self.shares), after.weigh(self.shares))
-        return Verdict(self.kind, images, tuple(before.values.mean(1).tolist()),
-                       tuple(after.values.mean(1).tolist()), _plain(before.agreement),
-                       _plain(after.agreement), better, error,
-                       better > error * judge.quantile(images))
+        return Verdict(self.kind, images, *(_means(part) for part in (
+            before.values, after.values, before.same, after.same)), better, error,
+            better > error * judge.quantile(images))
 
     def _hear(self, finished: int) -> judge.Opinion:
         values, same = [], []
@@ -63,12 +66,14 @@ class Court:
                            for stream in range(1, self.material.streams + 1)]
                 values.append(torch.stack([judge.distances(self.kind, output, target, item.images)
                                            for output in outputs]))
-                if self.kind == 'kl':
+                if self.kind == 'js':
                     same.append(torch.stack([judge.agreement(output, target) for output in outputs]))
-        return judge.Opinion.of(values, same)
+        opinion = judge.Opinion.of_all(values, same)
+        if not opinion.values.isfinite().all():
+            raise FloatingPointError("The model's outputs are not finite (NaN or infinity) for some of the "
+                                     "judge's images. Check the model and the images.")
+        return opinion
 
 
-def _plain(values: Tensor | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(values.tolist())
-
-
+def _means(values: Tensor | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values.mean(1).tolist())

@@ -23,17 +23,21 @@ class Opinion:
 
     Attributes:
         values: [streams, images]; the first stream is of clean images, the others of worse ones.
-        agreement: For class scores: share of images with the same class [streams]; else None.
+        same: For class scores: whether an image is given the same class [streams, images]; else None.
     """
 
     values: Tensor
-    agreement: Tensor | None
+    same: Tensor | None
 
     @classmethod
-    def of(cls, values: list[Tensor], same: list[Tensor]) -> Opinion:
+    def of_all(cls, values: list[Tensor], same: list[Tensor]) -> Opinion:
         """The opinion on batches [streams, images] of this process and all others."""
         values, same = _of_all(values), _of_all(same)
-        return cls(torch.cat(values, 1), torch.cat(same, 1).mean(1) if same else None)
+        return cls(torch.cat(values, 1), torch.cat(same, 1) if same else None)
+
+    def of_images(self, which: slice) -> Opinion:
+        """The opinion on some of the images."""
+        return Opinion(self.values[:, which], None if self.same is None else self.same[:, which])
 
     def weigh(self, shares: tuple[float, float]) -> Tensor:
         """One distance per image [images], worse and clean ones weighted by ``shares``."""
@@ -50,14 +54,15 @@ def resolve(kind: str, output: Any) -> str:
     if kind != 'auto':
         return kind
     tensors = tensors_in(output)
-    return 'kl' if len(tensors) == 1 and tensors[0].dim() == 2 else 'feature'
+    return 'js' if len(tensors) == 1 and tensors[0].dim() == 2 else 'feature'
 
 
 def distances(kind: str, output: Any, target: Any, images: int) -> Tensor:
     """Distance of every image's output from its target [images], float64.
 
     Args:
-        kind: ``'kl'`` (over dimension 1; the mean over the positions of a map), ``'cosine'`` or
+        kind: ``'js'`` (Jensen-Shannon divergence over dimension 1, the mean over the positions of a
+            map), ``'cosine'`` or
             ``'feature'`` (mean over tensors of the squared error in units of the target's variance).
         output: Nested tensors [images, ...]; others are passed over.
         target: The same of the trained model.
@@ -71,15 +76,22 @@ def distances(kind: str, output: Any, target: Any, images: int) -> Tensor:
     if not pairs:
         raise ValueError('The model gives no tensors [images, ...] by which a judge could compare it '
                          'with the trained one: pass held_out=0, or a forward that returns features.')
-    if kind == 'kl':
-        return torch.stack([F.kl_div(a.log_softmax(1), b.log_softmax(1), log_target=True,
-                                     reduction='none').sum(1).view(images, -1).mean(1)
-                            for a, b in pairs]).mean(0)
+    if kind == 'js':
+        return torch.stack([_divergence(a, b).view(images, -1).mean(1) for a, b in pairs]).mean(0)
     pairs = [(a.flatten(1), b.flatten(1)) for a, b in pairs]
     if kind == 'cosine':
         return torch.stack([1 - F.cosine_similarity(a, b) for a, b in pairs]).mean(0)
     return torch.stack([(a - b).square().mean(1) / b.var(unbiased=False).clamp_min(1e-30)
                         for a, b in pairs]).mean(0)
+
+
+def _divergence(a: Tensor, b: Tensor) -> Tensor:
+    """Jensen-Shannon divergence of class scores over dimension 1, at most ln 2. A plain KL divergence
+    has no bound: a few images on which a model is sure and wrong would drown all others."""
+    a, b = a.log_softmax(1), b.log_softmax(1)
+    middle = torch.logaddexp(a, b) - math.log(2)
+    parts = [F.kl_div(middle, x, log_target=True, reduction='none').sum(1) for x in (a, b)]
+    return (0.5 * sum(parts)).clamp_min(0)  # rounding alone could lead below
 
 
 def agreement(output: Any, target: Any) -> Tensor:
@@ -95,6 +107,8 @@ def gain(before: Tensor, after: Tensor) -> tuple[float, float]:
         before, after: Distances of the same images [images].
     """
     fall = before - after
+    if not len(fall):
+        return 0.0, math.inf
     error = fall.std().item() / len(fall)**0.5 if len(fall) > 1 else math.inf
     return fall.mean().item(), error
 

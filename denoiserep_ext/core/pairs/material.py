@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from ..processes import from_all
 from .trees import count_images, take, tensors_in
 
+JUDGED_LEAST, JUDGED_MOST = 48, 0.4
+
 
 class Item(NamedTuple):
     """Images that go through the model together.
@@ -77,10 +79,12 @@ class Material:
         return take(self._sample, range(min(images, count_images(self._sample))))
 
     def _add(self, streams: list[Any], held_out: float, keep) -> None:
-        start = sum(self._counts)
-        images = range(count_images(streams[0]))
-        # Every so many images the judge gets one: both sides see all of the data.
-        for_judge = [i for i in images if int((start + i + 1) * held_out) > int((start + i) * held_out)]
+        images, judged = range(count_images(streams[0])), self.judged
+        for_judge = []
+        for i in images:
+            if for_the_judge(sum(self._counts) + i, judged, held_out):
+                for_judge.append(i)
+                judged += 1
         for judged, own in ((False, [i for i in images if i not in set(for_judge)]), (True, for_judge)):
             if not own:
                 continue
@@ -90,6 +94,21 @@ class Material:
             keep(len(self._items), parts)
             self._items.append(Item(len(self._items), len(own), self._counts[judged], judged))
             self._counts[judged] += len(own)
+
+
+def for_the_judge(number: int, judged: int, held_out: float) -> bool:
+    """Whether an image goes to the judge: one every so often, so that both sides see all of the data.
+
+    Args:
+        number: Its number among all, from 0.
+        judged: How many before it went there.
+        held_out: Share of the images; of few images it is more, up to ``JUDGED_MOST``, until there are
+            ``JUDGED_LEAST``: a handful proves nothing.
+    """
+    if not held_out:
+        return False
+    wanted = max(held_out * (number + 1), min(JUDGED_MOST * (number + 1), JUDGED_LEAST))
+    return judged + 1 <= wanted
 
 
 def _streams(pair: Any, number: int) -> list[Any]:

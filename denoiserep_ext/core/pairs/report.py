@@ -21,6 +21,7 @@ class PairLayer:
         skip: Whether it makes up for the noise of a skip connection.
         bias: Where its shift went: ``'bias'``, ``'norm'`` (the running mean of the BatchNorm behind it)
             or None.
+        share: Share of its step that the judge let stand: 1, or 0.5 where the whole was too much.
         seconds: Time for its passes and its solution.
     """
 
@@ -32,15 +33,16 @@ class PairLayer:
     ridge: float | None = None
     skip: bool = False
     bias: str | None = None
+    share: float = 1.0
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge found on images that nothing was fitted on.
+    """What the judge found on images that nothing was fitted on or chosen by.
 
     Attributes:
-        kind: How outputs were compared: ``'kl'``, ``'cosine'`` or ``'feature'``.
+        kind: How outputs were compared: ``'js'``, ``'cosine'`` or ``'feature'``.
         images: How many.
         before: Mean distance of the trained model, on clean images and each corruption.
         after: The same of the denoised one.
@@ -62,7 +64,8 @@ class Verdict:
     accepted: bool
 
     def __str__(self) -> str:
-        what = {'kl': 'KL divergence of class scores', 'cosine': 'cosine distance of embeddings',
+        what = {'js': 'Jensen-Shannon divergence of class scores',
+                'cosine': 'cosine distance of embeddings',
                 'feature': 'squared error of features'}[self.kind]
         lines = [f"judge: {what} from the trained model's on the clean image, {self.images} held-out "
                  f'images']
@@ -118,7 +121,8 @@ class PairReport:
         for layer in self.layers:
             noise, clean = ('-', '-') if layer.before is None else (
                 f'{layer.before[kind]:.3f} -> {layer.after[kind]:.3f}' for kind in (0, 1))
-            notes = [layer.reason and f'left: {layer.reason}', layer.skip and 'skip',
+            notes = [layer.reason and f'left: {layer.reason}', layer.share == 0.5 and 'half a step',
+                     layer.skip and 'skip',
                      layer.bias and {'bias': 'bias', 'norm': 'bias in BatchNorm'}[layer.bias]]
             ridge = '-' if layer.ridge is None else f'{layer.ridge:g}'
             rows.append((layer.name, noise, clean, f'{layer.step:.3f}', ridge,

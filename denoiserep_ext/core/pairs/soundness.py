@@ -26,6 +26,9 @@ def require_independent(one: Any, several: Any) -> None:
         if not alone.is_floating_point() or not alone.dim() or alone.shape[1:] != beside.shape[1:]:
             continue
         beside = beside[:len(alone)]
+        if not beside.isfinite().all():
+            raise FloatingPointError('The model gives NaN or infinity for the first clean image. Check '
+                                     'the model and the images.')
         if not torch.allclose(alone, beside, rtol=1e-2, atol=1e-2 * beside.abs().max().item()):
             raise ValueError('What the model gives for an image depends on the other images of its '
                              'batch, so worse and clean images cannot be compared. Put it in '

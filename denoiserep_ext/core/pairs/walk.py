@@ -100,7 +100,7 @@ class _Done:
     before: tuple[float, float]
     after: tuple[float, float]
     seconds: float
-    kept: bool = True
+    share: float = 1.0  # of its step that the judge let stand
 
 
 class _Walk:
@@ -201,10 +201,7 @@ class _Walk:
             done.append(self._fit(first, place, targets, steps))
         if court is not None and any(each.fit.ridge is not None for each in done):
             steps.next(f'{name}: judge')
-            if not court.accepts(first):
-                for each in done:
-                    trained.restore_(changed_tensors(each.place))
-                done = [replace(each, kept=each.fit.ridge is None) for each in done]
+            done = self._judged(court, first, done, trained)
         for each in done:
             self._note(each)
         with self.replay.at(first, count):
@@ -213,6 +210,17 @@ class _Walk:
                     self.replay.run(Run(item.number, stream))
         self.replay.release(first + count, (Run(item.number, stream) for item in self.material.items()
                                             for stream in range(self.material.streams + 1)))
+
+    def _judged(self, court: Court, first: int, done: list[_Done], trained: Trained) -> list[_Done]:
+        """A part as the judge lets it stand: whole, with half of its step, or as it was trained."""
+        tensors = [tensor for each in done for tensor in changed_tensors(each.place)]
+        if court.accepts(first):
+            return done
+        trained.halve_(tensors)
+        if court.accepts(first):
+            return [replace(each, share=0.5) for each in done]
+        trained.restore_(tensors)
+        return [replace(each, share=0.0) for each in done]
 
     def _fit(self, first: int, place: Place, targets: Targets, steps: Steps) -> _Done:
         start = time.perf_counter()
@@ -244,10 +252,11 @@ class _Walk:
     def _note(self, done: _Done) -> None:
         reason = None if done.fit.ridge is not None else 'no gain between halves of the images'
         place = done.place
-        layer = PairLayer(place.name, reason, done.before, done.after, done.size, done.fit.ridge,
-                          place.skip, None if done.fit.shift is None else bias_place(place),
+        layer = PairLayer(place.name, reason, done.before, done.after, done.share * done.size,
+                          done.fit.ridge, place.skip,
+                          None if done.fit.shift is None else bias_place(place), done.share,
                           done.seconds)
-        self.layers[place.name] = layer if done.kept else _left(
+        self.layers[place.name] = layer if done.share or reason else _left(
             layer, 'the judge found no gain in its block')
 
 def _left(layer: PairLayer, reason: str) -> PairLayer:

@@ -22,6 +22,12 @@ class Trained:
                 self._values[tensor] = tensor.detach().clone()
 
     @torch.no_grad()
+    def halve_(self, tensors: list[Tensor]) -> None:
+        """Go half of the way back."""
+        for tensor in tensors:
+            tensor.copy_(torch.lerp(tensor.double(), self._values[tensor].double(), 0.5))
+
+    @torch.no_grad()
     def restore_(self, tensors: list[Tensor] | None = None) -> None:
         """Write noted values back, of some tensors or of all."""
         for tensor in self._values if tensors is None else tensors:

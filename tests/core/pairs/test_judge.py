@@ -8,6 +8,7 @@ from torch import nn
 
 from denoiserep_ext import DenoiseRepConfig, PairConfig, convert_, denoise_pairs_
 from denoiserep_ext.core.pairs import judge
+from denoiserep_ext.core.pairs.material import for_the_judge
 from tests.core.pairs.test_walk import images, net
 
 
@@ -18,7 +19,7 @@ def one_batch(model_images=20):
 
 def test_distances_are_zero_for_the_same_and_grow():
     target = torch.randn(5, 7)
-    for kind in ('kl', 'cosine', 'feature'):
+    for kind in ('js', 'cosine', 'feature'):
         near = judge.distances(kind, target + 0.1 * torch.randn(5, 7), target, 5)
         far = judge.distances(kind, target + 2.0 * torch.randn(5, 7), target, 5)
         torch.testing.assert_close(judge.distances(kind, target, target, 5).float(), torch.zeros(5))
@@ -38,8 +39,26 @@ def test_a_mean_over_few_images_proves_little():
     assert quantiles == sorted(quantiles, reverse=True) and quantiles[-1] == 2.0
 
 
+def bench(images, held_out):
+    """Numbers of the judge's images."""
+    found = []
+    for number in range(images):
+        if for_the_judge(number, len(found), held_out):
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize('images, held_out, wanted', [
+    (1000, 0.2, 200), (500, 0.2, 100), (400, 0.1, 48), (64, 0.2, 25), (10, 0.2, 4), (2, 0.2, 0),
+    (1000, 0.5, 500), (1000, 0.0, 0)])
+def test_the_judge_gets_its_share_and_more_of_few(images, held_out, wanted):
+    assert len(bench(images, held_out)) == wanted
+    last = [n for n in bench(images, held_out) if n >= images - 100]
+    assert images < 500 or len(last) == pytest.approx(100 * held_out, abs=1)  # from all of the data
+
+
 def test_a_gain_is_accepted_and_told():
-    clean, worse = one_batch(200)
+    clean, worse = one_batch(400)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 5))
     model.double()
@@ -47,13 +66,13 @@ def test_a_gain_is_accepted_and_told():
     trained = copy.deepcopy(model)
     report = denoise_pairs_(model, [(clean, worse)], PairConfig())
     verdict = report.verdict
-    assert verdict.accepted and verdict.images == 40 and report.images == 160
+    assert verdict.accepted and verdict.images == 40 and report.images == 320
     assert verdict.before[0] == 0 and verdict.after[1] < verdict.before[1]
     assert 'accepted' in str(report) and 'skip' not in str(report)
     with torch.no_grad():
-        held = torch.arange(200) % 5 == 4
+        held = bench(400, 0.2)[1::2]  # every other of them for this
         target, after = trained(clean[held]), model(worse[held])
-        wanted = judge.distances('kl', after, target, 40).mean().item()
+        wanted = judge.distances('js', after, target, 40).mean().item()
     assert verdict.after[1] == pytest.approx(wanted, rel=1e-9)
 
 
@@ -89,16 +108,18 @@ def test_pairs_that_do_not_fit_are_named(pairs, message):
     assert unchanged(model, plain)
 
 
-@pytest.mark.parametrize('where', ['worse', 'clean', 'weight'])
+@pytest.mark.parametrize('where', ['worse', 'clean', 'first', 'weight', "the judge's"])
 def test_what_is_not_finite_is_named_and_nothing_changes(where):
     clean, worse = one_batch()
     model = net()
     if where == 'weight':
         model.merge.weight.data[0, 0] = float('nan')
     else:
-        {'worse': worse, 'clean': clean}[where][7, 0, 0, 0] = float('nan')
+        own = {'first': 0, "the judge's": bench(len(clean), 0.2)[0]}.get(where, 3)
+        (clean if where in ('clean', 'first') else worse)[own, 0, 0, 0] = float('nan')
     plain = copy.deepcopy(model.state_dict())
-    with pytest.raises(FloatingPointError, match='merge' if where == 'weight' else r'stem\.0'):
+    messages = {'weight': 'merge', 'first': 'first clean image', "the judge's": "judge's images"}
+    with pytest.raises(FloatingPointError, match=messages.get(where, r'stem\.0')):
         denoise_pairs_(model, [(clean, worse)], PairConfig(ridge=1e-2))
     assert all(torch.equal(a.nan_to_num(), b.nan_to_num())
                for a, b in zip(plain.values(), model.state_dict().values()))
