@@ -70,8 +70,8 @@ class Court:
                     same.append(torch.stack([judge.agreement(output, target) for output in outputs]))
         opinion = judge.Opinion.of_all(values, same)
         if not opinion.values.isfinite().all():
-            raise FloatingPointError("The model's outputs are not finite (NaN or infinity) for some of the "
-                                     "judge's images. Check the model and the images.")
+            raise FloatingPointError("The model's outputs are not finite (NaN or infinity) for some of "
+                                     "the judge's images. Check the model and the images.")
         return opinion
 
 
