@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..core.files.writing import parked, write_whole
 from ..core.fit.embedding import Affine
 from ..core.layer.fusion import unconvert_
+from ..corruptions.names import Corruption
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class DataOptions:
     Args:
         images: Images of the pass; None for all there are.
         folder: Take them from below this folder, without labels, instead of from the train set.
+        worse: Folder with a worse version of every image below ``folder``, under the same names.
         val_images: Validation images, None for all. Where the config's validation set is its test set
             (or there is none) they are kept out of the train set and of the pass.
         seed: Seed of every choice.
@@ -34,6 +36,7 @@ class DataOptions:
 
     images: int | None = 1024
     folder: Path | None = None
+    worse: Path | None = None
     val_images: int | None = 1024
     seed: int = 0
     batch_size: int | None = None
@@ -57,12 +60,14 @@ class Scores:
         units: The same of parts of the images, or of identities, always in the same order; what two
             models differ in, unit by unit, shows how sure a difference is.
         metrics: Everything the host's evaluator said.
+        parts: Where the value is the mean over several conditions of the images, its value under each.
     """
 
     metric: str
     value: float
     units: np.ndarray = field(repr=False)
     metrics: dict[str, float]
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 class Host(ABC):
@@ -76,6 +81,9 @@ class Host(ABC):
         order: Indices of its images in the order of the pass.
         batch_size, workers: Of the pass.
         classes: Number of classes that ``embed`` labels, 0 where there are none.
+        judge: How outputs on clean and worse images are compared: ``'kl'``, ``'cosine'`` or
+            ``'feature'``.
+        has_worse: Whether there is a folder of worse images.
         centres: Whether the mean of embeddings can be left out of them.
         new_classes: Whether the model is for other classes than those of the train set.
     """
@@ -88,6 +96,8 @@ class Host(ABC):
     batch_size: int
     workers: int
     classes: int = 0
+    judge: str = 'feature'
+    has_worse: bool = False
     centres: bool = True
     new_classes: bool = False
     collate: Callable[[list], Any]
@@ -137,13 +147,46 @@ class Host(ABC):
         """
         raise NotImplementedError
 
-    @abstractmethod
-    def validate(self) -> Scores:
-        """Score the present model on validation images."""
+    # Pairs of clean and worse images
+
+    def worse_images(self, corruptions: Sequence[Corruption], seed: int) -> list[Dataset]:
+        """The images of the pass made worse, in the same order: one data set per corruption, or the
+        folder of worse ones."""
+        raise ValueError(f'{type(self).__name__} makes no images worse.')
+
+    def file(self, dataset: Dataset, index: int) -> str:
+        """The file of an image, for messages."""
+        return f'image {index}'
+
+    def size(self, sample: Any) -> Sequence[int]:
+        """Height and width of an image as it leaves the pipeline."""
+        raise NotImplementedError
+
+    def ready(self, batch: Any) -> Any:
+        """A batch as :meth:`outputs` takes it."""
+        return batch
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        """What the judge compares: run ``model`` on a batch, through all layers that are fitted."""
+        raise NotImplementedError
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """The selection, by part of the model."""
+        if not isinstance(self.layers, Mapping):
+            return {self.target: self.layers}
+        return {'.'.join(filter(None, (self.target, part))): inner
+                for part, inner in self.layers.items()}
+
+    # Scores
 
     @abstractmethod
-    def test(self) -> dict[str, float]:
-        """Every metric of the present model on the test set."""
+    def validate(self, corruption: Corruption | None = None) -> Scores:
+        """Score the present model on validation images, clean or made worse."""
+
+    @abstractmethod
+    def test(self, corruption: Corruption | None = None) -> dict[str, float]:
+        """Every metric of the present model on the test set, clean or made worse."""
 
     @property
     @abstractmethod
@@ -181,6 +224,11 @@ class Host(ABC):
         """Note the present weights, to come back to by :meth:`restore`."""
         self._plain = {key: value.clone() for key, value in self.model.state_dict().items()}
         self._swapped, self._same_structure, self._digest = {}, set(), None
+
+    def changes(self) -> dict[str, Tensor]:
+        """What differs from the weights as they were loaded."""
+        return {key: value.clone() for key, value in self.model.state_dict().items()
+                if not torch.equal(value, self._plain[key])}
 
     def restore(self) -> None:
         """The model as it was loaded."""
@@ -234,3 +282,23 @@ def mean_scores(metric: str, parts: Iterable[dict[str, float]]) -> Scores:
     units = np.array([part[metric] for part in parts])
     return Scores(metric, float(units.mean()), units,
                   {name: float(np.mean([part[name] for part in parts])) for name in parts[0]})
+
+
+def named(metrics: dict[str, float], corruption: Corruption | None) -> dict[str, float]:
+    """Metrics with the corruption they were measured under in front."""
+    return {name if corruption is None else f'{corruption}: {name}': value
+            for name, value in metrics.items()}
+
+
+def mean_over_conditions(host: Host, conditions: Sequence[Corruption | None]) -> Scores:
+    """The present model's scores on validation images, clean and made worse: their mean counts, whole
+    and unit by unit."""
+    scores = {corruption: host.validate(corruption) for corruption in conditions}
+    first, *others = scores.values()
+    if not others:
+        return first
+    metrics = {name: value for corruption, own in scores.items()
+               for name, value in named(own.metrics, corruption).items()}
+    return Scores(f'mean {first.metric}', float(np.mean([own.value for own in scores.values()])),
+                  np.mean([own.units for own in scores.values()], 0), metrics,
+                  {str(corruption or 'clean'): own.value for corruption, own in scores.items()})

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from ..core.files.export import plain_meta
 from ..core.files.reading import read_checkpoint
 from ..core.fit.embedding import Affine
 from ..core.layer.layer_types import LINEAR, layer_type_of
+from ..corruptions.names import Corruption
+from ..datasets.folders import images_below
+from ..datasets.pairs import paired_images
+from ..mm.corrupt import corrupted, corrupted_dataset
 from ..mm.images import (
     Unlabelled,
     for_subsets,
@@ -68,6 +73,7 @@ class OpenMMLab(Host):
         self._take_selection(cfg)
         cfg = without_denoiserep(cfg)
         self.cfg, self.place, self.metric, self.parts = cfg, place, metric, parts
+        self.seed = data.seed
         self.centres = place == 'features'
         self.model = load_model(cfg, checkpoint, unsafe)
         if torch.cuda.is_available():
@@ -95,24 +101,33 @@ class OpenMMLab(Host):
         self.workers = loader.get('num_workers', 0) if data.workers is None else data.workers
         pipeline = with_annotations(pipeline_of(loader.dataset))
         self.held_out = validating and same_images(cfg.get('val_dataloader'), loader)
+        self._read: Callable[[list], Dataset]  # images of the pass by a pipeline
+        self._pipeline, self._worse = pipeline, None
         train = None
         if data.folder is None or self.held_out:
             train = self._build(cfg.train_dataloader.dataset, pipeline)
         passing, held = choose(len(train or ()), data, self.held_out)
         if data.folder is not None:
-            self.images = Unlabelled(data.folder, pipeline)
+            files = images_below(data.folder)
+            if data.worse is not None:
+                files, self._worse = zip(*paired_images(data.folder, data.worse))
+            self._read = lambda pipeline: Unlabelled(files, pipeline)
+            self.images = self._read(pipeline)
             passing, _ = choose(len(self.images), data, False)
         else:
+            self._read = lambda pipeline: self._build(cfg.train_dataloader.dataset, pipeline)
             self.images = train
             embeds = hasattr(getattr(self.model, 'head', None), 'pre_logits')
             self.classes = len(train.metainfo.get('classes') or ()) if embeds else 0
         self.order = passing
-        self.val: Dataset | None = None
+        self.val: Subset | None = None
+        self._val_source = cfg.train_dataloader.dataset, pipeline
         if self.held_out:
             self.val = Subset(train, held)
         elif validating:
-            dataset = self._build(cfg.val_dataloader.dataset,
-                                  with_annotations(pipeline_of(cfg.val_dataloader.dataset)))
+            node = cfg.val_dataloader.dataset
+            self._val_source = node, with_annotations(pipeline_of(node))
+            dataset = self._build(*self._val_source)
             count = min(len(dataset), data.val_images or len(dataset))
             drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(data.seed))
             self.val = Subset(dataset, drawn[:count].tolist())
@@ -149,14 +164,17 @@ class OpenMMLab(Host):
 
     def forward(self, batch: dict) -> None:
         data = self._inputs(batch)
-        named = self.layers if isinstance(self.layers, dict) else ()
-        roots = {'.'.join(filter(None, (self.target, name))).split('.')[0] for name in named or ('', )}
-        if roots == {'backbone'}:
+        if self._roots == {'backbone'}:
             self.model.backbone(data['inputs'])
-        elif roots <= {'backbone', 'neck'}:
+        elif self._roots <= {'backbone', 'neck'}:
             self.model.extract_feat(data['inputs'])
         else:
             self.model(**data, mode='predict')
+
+    @property
+    def _roots(self) -> set[str]:
+        """The model's children with selected layers; ``''`` among them for the whole model."""
+        return {part.split('.')[0] for part in self.selection}
 
     def embed(self, batch: dict) -> tuple[Tensor, Tensor]:
         if not self.classes:
@@ -172,6 +190,44 @@ class OpenMMLab(Host):
         if any(label.numel() != 1 for label in labels):
             raise ValueError('within_class needs one label per image; these have several.')
         return features.float(), torch.cat(labels)
+
+    # Pairs of clean and worse images
+
+    @property
+    def has_worse(self) -> bool:
+        return self._worse is not None
+
+    def worse_images(self, corruptions: Sequence[Corruption], seed: int) -> list[Dataset]:
+        if self.has_worse:
+            return [Unlabelled(self._worse, self._pipeline)]
+        return [self._read(corrupted(self._pipeline, corruption, seed)) for corruption in corruptions]
+
+    def file(self, dataset: Dataset, index: int) -> str:
+        if isinstance(dataset, Unlabelled):
+            return str(dataset.paths[index])
+        return str(dataset.get_data_info(index).get('img_path', f'image {index}'))
+
+    def size(self, sample: dict) -> Sequence[int]:
+        return sample['inputs'].shape[-2:]
+
+    def ready(self, batch: dict) -> dict:
+        data = self._inputs(batch)
+        return {'inputs': data['inputs'], 'data_samples': data['data_samples']}
+
+    @property
+    def judge(self) -> str:
+        """Class scores are compared as such, of segmentors at every place; features otherwise."""
+        return 'kl' if self._scores_classes else 'feature'
+
+    def outputs(self, model: nn.Module, batch: dict) -> Any:
+        if self._scores_classes or self._roots - {'backbone', 'neck'}:
+            return model(**batch, mode='tensor')
+        return model.extract_feat(batch['inputs'])
+
+    @property
+    def _scores_classes(self) -> bool:
+        """Whether ``mode='tensor'`` gives class scores."""
+        return hasattr(self.model, 'decode_head') or getattr(self.model, 'head', None) is not None
 
     # Folding the embedding's map
 
@@ -229,17 +285,26 @@ class OpenMMLab(Host):
 
     # Scores
 
-    def validate(self) -> Scores:
+    def validate(self, corruption: Corruption | None = None) -> Scores:
+        val = self.val if corruption is None else self._worse_val(corruption)
         edges = torch.linspace(0, len(self.val), self.parts + 1).long().tolist()
         cuts = list(zip(edges, edges[1:]))
         config = for_subsets(self.cfg.get('val_evaluator') or self.cfg.test_evaluator)
         meta = self.val.dataset.metainfo
-        parts = [self._evaluate(Subset(self.val, range(*cut)), config, meta)
+        parts = [self._evaluate(Subset(val, range(*cut)), config, meta)
                  for cut in tqdm(cuts, desc='validating', unit='part', leave=False)]
         return mean_scores(main_metric(parts[0], self.metric), parts)
 
-    def test(self) -> dict[str, float]:
-        dataset = DATASETS.build(copy.deepcopy(self.cfg.test_dataloader.dataset))
+    def _worse_val(self, corruption: Corruption) -> Subset:
+        node, pipeline = self._val_source
+        dataset = self._build(node, corrupted(pipeline, corruption, self.seed))
+        return Subset(dataset, self.val.indices)
+
+    def test(self, corruption: Corruption | None = None) -> dict[str, float]:
+        node = self.cfg.test_dataloader.dataset
+        if corruption is not None:
+            node = corrupted_dataset(node, corruption, self.seed)
+        dataset = DATASETS.build(copy.deepcopy(node))
         return self._evaluate(dataset, self.cfg.test_evaluator, dataset.metainfo, 'testing')
 
     def _evaluate(self, dataset: Dataset, config: Any, meta: dict,

@@ -9,12 +9,9 @@ pytest.importorskip('scipy')
 
 from denoiserep_ext.calibrate.denoising import Denoising  # noqa: E402
 from denoiserep_ext.calibrate.host import DataOptions, Host, Scores, choose  # noqa: E402
-from denoiserep_ext.calibrate.run import (  # noqa: E402
-    PassOptions,
-    SweepOptions,
-    calibrate,
-    outputs,
-)
+from denoiserep_ext.calibrate.one_pass import PassOptions  # noqa: E402
+from denoiserep_ext.calibrate.plans import SweepOptions  # noqa: E402
+from denoiserep_ext.calibrate.run import calibrate, outputs  # noqa: E402
 from denoiserep_ext.calibrate.sweep import Point, Sweep  # noqa: E402
 from denoiserep_ext.paired import interval  # noqa: E402
 
@@ -65,12 +62,12 @@ class ToyHost(Host):
             tensor.data.copy_(value)
         return 'no cost'
 
-    def validate(self):
+    def validate(self, corruption=None):
         self.asked.append('validate')
         units = np.full(5, 50.0) if self.values is None else self.values(self)
         return Scores('accuracy', float(units.mean()), units, {'accuracy': float(units.mean())})
 
-    def test(self):
+    def test(self, corruption=None):
         self.asked.append('test')
         return {'accuracy': 50.0}
 
@@ -272,4 +269,4 @@ def test_images_of_pass_and_validation_never_meet():
 def test_of_equal_points_the_weakest_is_the_best():
     plain = Scores('m', 1.0, np.ones(3), {'m': 1.0})
     points = tuple(Point(Denoising('unit', s), plain, *interval([0.0, 0, 0])) for s in (3.0, 0.1, 1.0))
-    assert Sweep(plain, points, 'parts').best.denoising.strength == 0.1
+    assert Sweep(plain, points, 'parts').best.setting.strength == 0.1

@@ -1,0 +1,59 @@
+"""The noise left in every layer's output, before and after: the picture of a walk."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..core.pairs.report import PairLayer, PairReport
+from ..drawing import COLOURS, pyplot, save
+
+NAMES = 60  # most layers that are all named on the axis
+TITLES = ('worse images', 'clean images')
+
+
+def save_picture(report: PairReport, path: Path, title: str) -> None:
+    """Noise left by depth, on worse images and on clean ones, as the layers were and as they are.
+
+    Args:
+        report: What a walk did.
+        path: PNG to write.
+        title: Its title.
+    """
+    layers = [layer for layer in report.layers if layer.before is not None]
+    width = min(max(6.5, 1.5 + 0.22 * len(layers)), 16)
+    figure, panels = pyplot().subplots(2, 1, sharex=True, figsize=(width, 7), layout='constrained')
+    for kind, (axes, name) in enumerate(zip(panels, TITLES)):
+        _draw(axes, layers, kind)
+        axes.set_title(name, fontsize=10)
+    step = -(-len(layers) // NAMES)
+    panels[1].set_xticks(range(0, len(layers), step), [layer.name for layer in layers[::step]],
+                         rotation=90, fontsize=7)
+    panels[1].set_xlabel('layer, in call order')
+    figure.supylabel('noise left in the output (share of its variance)', fontsize=10)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside upper center', ncols=3, fontsize=9)
+    figure.suptitle(title + _verdict(report), fontsize=10)
+    save(figure, path)
+
+
+def _draw(axes, layers: Sequence[PairLayer], kind: int) -> None:
+    places = range(len(layers))
+    before, after = ([getattr(layer, when)[kind] for layer in layers] for when in ('before', 'after'))
+    axes.vlines(places, before, after, color='0.75', linewidth=1)
+    axes.plot(places, before, color=COLOURS[1], marker='s', markersize=4, linestyle='--', linewidth=1,
+              label='before: weights as trained')
+    axes.plot(places, after, color=COLOURS[0], marker='o', markersize=4, linewidth=1.5,
+              label='after: denoised')
+    left = [i for i in places if layers[i].reason is not None]
+    if left:
+        axes.plot(left, [after[i] for i in left], linestyle='none', marker='o', markersize=5,
+                  markerfacecolor='white', markeredgecolor=COLOURS[0], label='left as it was')
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+
+
+def _verdict(report: PairReport) -> str:
+    verdict = report.verdict
+    if verdict is None:
+        return ''
+    return '' if verdict.accepted else '\nno gain: the model is left as it was'
