@@ -183,16 +183,32 @@ class Walks(Collected):
 
     def _walk(self, setting: PairDenoising) -> PairDenoised:
         config = replace(setting.config, layers=self.host.selection, judge=self.host.judge)
-        rank, _ = process_share()
-        with tqdm(total=1.0, desc='denoising', disable=rank > 0, smoothing=0, leave=False,
-                  bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}') as bar:
-            def progress(share: float, text: str) -> None:
-                bar.set_postfix_str(text, refresh=False)
-                bar.update(share - bar.n)
-
-            report = denoise_pairs_(self.host.model, self.loader, config, self.host.outputs, progress)
-            bar.update(1.0 - bar.n)
+        with _Bar() as bar:
+            report = denoise_pairs_(self.host.model, self.loader, config, self.host.outputs, bar.show)
         return PairDenoised(report, config, self.loader.worse)
+
+
+class _Bar:
+    """How far a walk has got, from the moment its images have been read."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def show(self, share: float, text: str) -> None:
+        """Take the share done, and what is under way."""
+        if self._bar is None:
+            self._bar = tqdm(
+                total=1.0, desc='denoising', disable=process_share()[0] > 0, smoothing=0, leave=False,
+                bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}')
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(share - self._bar.n)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _strict(value: Any) -> Any:
