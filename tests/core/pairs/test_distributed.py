@@ -24,7 +24,8 @@ own = slice(12 * rank, 12 * rank + 12)
 options = {**ALL, 'held_out': 0.25, 'judge': 'feature'}
 pairs = [(clean[own], [w[own] for w in worse])]
 report = denoise_pairs_(model, pairs, PairConfig(ridge=1e-2, **options))
-torch.save({'state': model.state_dict(), 'gain': report.verdict.gain, 'images': report.verdict.images},
+torch.save({'state': model.state_dict(), 'gain': report.verdict.gain, 'images': report.verdict.images,
+            'fitted': report.images},
            f'FOLDER/{rank}.pt')
 leave_processes()
 '''
@@ -44,6 +45,7 @@ def test_two_processes_share_the_work(tmp_path):
     options = {**ALL, 'held_out': 0.25, 'judge': 'feature'}
     report = denoise_pairs_(model, [(clean, worse)], PairConfig(ridge=1e-2, **options))
     assert first['images'] == second['images'] == report.verdict.images == 6
+    assert first['fitted'] == second['fitted'] == report.images == 18
     assert first['gain'] == second['gain']
     for key, value in model.state_dict().items():
         assert torch.equal(first['state'][key], second['state'][key]), key

@@ -57,6 +57,14 @@ def test_a_gain_is_accepted_and_told():
     assert verdict.after[1] == pytest.approx(wanted, rel=1e-9)
 
 
+def test_a_model_that_gives_nan_for_clean_images_is_refused():
+    clean, worse = one_batch()
+    model = net()
+    model.stem[1].bias.data[0] = float('nan')  # no layer that is fitted
+    with pytest.raises(FloatingPointError, match='non-finite values .* for clean images'):
+        denoise_pairs_(model, [(clean, worse)], PairConfig())
+
+
 def test_without_a_gain_the_model_is_left_as_it_was():
     """Worse images that are other images: there is nothing to learn from the pairs."""
     clean, _ = one_batch(40)
