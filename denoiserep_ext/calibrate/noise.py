@@ -75,12 +75,13 @@ class Source(ABC):
     partial: bool = False
 
     @abstractmethod
-    def check(self, host: Host, setting: Setting | None) -> None:
+    def check(self, host: Host, setting: Setting, sweeping: bool) -> None:
         """Refuse what cannot be before any image is read.
 
         Args:
             host: The model and its images.
-            setting: What is asked for; None if a sweep is to choose it.
+            setting: What is asked for.
+            sweeping: Whether a sweep will choose another one.
 
         Raises:
             ValueError: saying what does not fit.

@@ -50,9 +50,9 @@ class PassOptions(Source):
         """Whether other machines run the rest of the pass."""
         return self.share[1] > 1
 
-    def check(self, host: Host, setting: Denoising | None) -> None:
+    def check(self, host: Host, setting: Denoising, sweeping: bool) -> None:
         """A selection or steps that cannot be are found before the pass, not after it."""
-        if setting is None:
+        if sweeping:
             return
         if setting.centred and not host.centres:
             raise ValueError('A classifier needs its input where it was: leave the mean out of features '

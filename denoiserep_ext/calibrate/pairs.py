@@ -121,16 +121,16 @@ class PairOptions(Source):
     seed: int = 0
     write_anyway: bool = False
 
-    def check(self, host: Host, setting: PairDenoising | None) -> None:
+    def check(self, host: Host, setting: PairDenoising, sweeping: bool) -> None:
         """Selection, pairs and processes, before images are read."""
         if bool(self.corruptions) == host.has_worse:
             raise ValueError('Corruption noise needs either names of corruptions or a folder of worse '
                              'images, and not both.')
-        if setting is None and several_processes():
+        if sweeping and several_processes():
             raise ValueError('A sweep of corruption noise scores every walk before it plans the next '
                              'one, so it runs in one process: leave out torchrun.')
         select(host.model, host.selection)
-        if setting is not None and setting.config.held_out:
+        if setting.config.held_out:
             least = math.ceil(1 / setting.config.held_out)
             rank, processes = process_share()
             own = sum(map(len, host.batches()[rank::processes]))

@@ -54,7 +54,7 @@ def calibrate(host: Host, out: Path | None, setting: Setting, source: Source,
     Raises:
         ValueError, FloatingPointError: see what is called; nothing is written then.
     """
-    source.check(host, None if sweep else setting)
+    source.check(host, setting, sweep is not None)
     collected = source.collect(host, [setting.noise] if sweep is None else sweep.noises)
     fits = sweep is None and not source.partial and out is not None
     done = collected.denoise_(setting) if fits else None
