@@ -15,7 +15,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from denoiserep_ext.calibrate.denoising import NOISES, Denoising
-from denoiserep_ext.calibrate.host import DataOptions
+from denoiserep_ext.calibrate.images import DataOptions
 from denoiserep_ext.calibrate.one_pass import PassOptions
 from denoiserep_ext.calibrate.pairs import NOISE as SHOWN
 from denoiserep_ext.calibrate.pairs import PairDenoising, PairOptions

@@ -28,7 +28,9 @@ from ..reid.models import load_model
 from ..reid.ranking import Embeddings
 from ..reid.scoring import Item, embed_batch, embed_images, evaluate, numbers
 from ..reid.validation import by_identity, hold_out_identities, split_queries
-from .host import DataOptions, Host, Scores
+from .host import Host
+from .images import DataOptions
+from .scores import Scores
 
 
 class FastReID(Host):

@@ -3,12 +3,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -17,57 +15,7 @@ from ..core.files.writing import parked, write_whole
 from ..core.fit.embedding import Affine
 from ..core.layer.fusion import unconvert_
 from ..corruptions.names import Corruption
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Which images are used for what.
-
-    Args:
-        images: Images of the pass; None for all there are.
-        folder: Take them from below this folder, without labels, instead of from the train set.
-        worse: Folder with a worse version of every image below ``folder``, under the same names.
-        val_images: Validation images, None for all. Where the config's validation set is its test set
-            (or there is none) they are kept out of the train set and of the pass.
-        seed: Seed of every choice.
-        batch_size: Images per batch; None for the config's test batches.
-        workers: Loading processes; None for the config's.
-    """
-
-    images: int | None = 1024
-    folder: Path | None = None
-    worse: Path | None = None
-    val_images: int | None = 1024
-    seed: int = 0
-    batch_size: int | None = None
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (('images', 1), ('val_images', 1), ('seed', 0), ('batch_size', 1),
-                            ('workers', 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f'{name} must be at least {least}, got {value}.')
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a model scored on some images.
-
-    Attributes:
-        metric: Name of the metric that counts; higher is better.
-        value: Its value.
-        units: The same of parts of the images, or of identities, always in the same order; what two
-            models differ in, unit by unit, shows how sure a difference is.
-        metrics: Everything the host's evaluator said.
-        parts: Where the value is the mean over several conditions of the images, its value under each.
-    """
-
-    metric: str
-    value: float
-    units: np.ndarray = field(repr=False)
-    metrics: dict[str, float]
-    parts: dict[str, float] = field(default_factory=dict)
+from .scores import Scores
 
 
 class Host(ABC):
@@ -258,47 +206,3 @@ class Host(ABC):
                 digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
             self._digest = digest.hexdigest()
         return self._digest
-
-
-def choose(available: int, options: DataOptions, hold_out: bool) -> tuple[list[int], list[int]]:
-    """Draw the images of the pass and, apart from them, those of validation.
-
-    Args:
-        available: Images of the train set.
-        options: How many of each; validation takes half of the train set at most.
-        hold_out: Whether there are to be validation images at all.
-
-    Returns:
-        Indices of the pass and of validation, both in drawn order: parts of them are alike.
-    """
-    order = torch.randperm(available, generator=torch.Generator().manual_seed(options.seed)).tolist()
-    held = min(options.val_images or available, available // 2) if hold_out else 0
-    return order[held:][:options.images], order[:held]
-
-
-def mean_scores(metric: str, parts: Iterable[dict[str, float]]) -> Scores:
-    """Scores of parts of equal weight as those of the whole."""
-    parts = list(parts)
-    units = np.array([part[metric] for part in parts])
-    return Scores(metric, float(units.mean()), units,
-                  {name: float(np.mean([part[name] for part in parts])) for name in parts[0]})
-
-
-def named(metrics: dict[str, float], corruption: Corruption | None) -> dict[str, float]:
-    """Metrics with the corruption they were measured under in front."""
-    return {name if corruption is None else f'{corruption}: {name}': value
-            for name, value in metrics.items()}
-
-
-def mean_over_conditions(host: Host, conditions: Sequence[Corruption | None]) -> Scores:
-    """The present model's scores on validation images, clean and made worse: their mean counts, whole
-    and unit by unit."""
-    scores = {corruption: host.validate(corruption) for corruption in conditions}
-    first, *others = scores.values()
-    if not others:
-        return first
-    metrics = {name: value for corruption, own in scores.items()
-               for name, value in named(own.metrics, corruption).items()}
-    return Scores(f'mean {first.metric}', float(np.mean([own.value for own in scores.values()])),
-                  np.mean([own.units for own in scores.values()], 0), metrics,
-                  {str(corruption or 'clean'): own.value for corruption, own in scores.items()})

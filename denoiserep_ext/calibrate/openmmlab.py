@@ -17,7 +17,6 @@ from tqdm import tqdm
 from ..core.files.export import plain_meta
 from ..core.files.reading import read_checkpoint
 from ..core.fit.embedding import Affine
-from ..core.layer.layer_types import LINEAR, layer_type_of
 from ..corruptions.names import Corruption
 from ..datasets.folders import images_below
 from ..datasets.pairs import paired_images
@@ -35,7 +34,10 @@ from ..mm.launch import read_config
 from ..mm.models import load_model
 from ..mm.options import selection_of, without_denoiserep
 from ..mm.scoring import main_metric, score
-from .host import DataOptions, Host, Scores, choose, mean_scores
+from .host import Host
+from .images import DataOptions, choose
+from .mmpretrain_folding import build_neck, fold_before_classifier_, fold_into_neck_
+from .scores import Scores, mean_scores
 
 PLACES = ('classifier', 'features')
 
@@ -233,55 +235,13 @@ class OpenMMLab(Host):
 
     def fold_embedding(self, affine: Affine) -> str:
         if self.place == 'classifier':
-            return self._fold_classifier(affine)
-        return self._fold_features(affine)
-
-    def _fold_classifier(self, affine: Affine) -> str:
-        name = self._fold_before_classifier(affine)
-        return f'folded into head.{name}: no cost; features stay as they were'
-
-    def _fold_before_classifier(self, affine: Affine) -> str:
-        length = affine.weight.shape[0]
-        linears = [(name, layer) for name, layer in self.model.head.named_modules()
-                   if layer_type_of(type(layer)) is LINEAR and layer.in_features == length
-                   and 'pre_logits' not in name]
-        if len(linears) != 1 or linears[0][1].bias is None:
-            raise ValueError(f'{type(self.model.head).__name__} has {len(linears)} linear layers that '
-                             f'take embeddings of length {length} (with a bias there must be one), so '
-                             f'no map can be folded into it. Take place features, not centred.')
-        name, layer = linears[0]
-        weight, bias = affine.before_linear(layer.weight.detach(), layer.bias.detach())
-        layer.weight.data.copy_(weight)
-        layer.bias.data.copy_(bias)
-        return name
-
-    def _fold_features(self, affine: Affine) -> str:
-        length, neck = affine.weight.shape[0], self.model.neck if self.model.with_neck else None
-        kind = type(neck).__name__
-        if affine.left_out is not None and self.model.with_head:
-            # The classifier gets back what features leave out.
-            identity = torch.eye(length, dtype=torch.float64, device=affine.weight.device)
-            self._fold_before_classifier(Affine(identity, affine.left_out))
-        if kind == 'LinearNeck' and isinstance(neck.norm, nn.Identity) and isinstance(
-                neck.act, nn.Identity):
-            weight, bias = affine.after_linear(neck.fc.weight.detach(), neck.fc.bias.detach())
-            neck.fc.weight.data.copy_(weight)
-            neck.fc.bias.data.copy_(bias)
-            return 'folded into neck.fc: no cost'
-        if neck is not None and kind != 'GlobalAveragePooling':
-            raise ValueError(f'The neck {kind} has no place for a map of its output. Take place '
-                             f'classifier, or a GlobalAveragePooling or LinearNeck.')
-        from mmpretrain.models.necks import LinearNeck
-        dim = 0 if neck is None else self.cfg.model.neck.get('dim', 2)
-        options = dict(in_channels=length, out_channels=length, gap_dim=dim, norm_cfg=None, act_cfg=None)
-        linear = LinearNeck(**options)
-        linear.fc.weight.data.copy_(affine.weight)
-        linear.fc.bias.data.copy_(affine.offset)
-        self.swap('neck', linear)
-        self._neck = dict(type='LinearNeck', **options)
-        before = 'none' if neck is None else kind
-        return (f'a LinearNeck of {length} x {length} instead of {before}: '
-                f'{length**2 / 1e6:.2f} M more multiplications per image')
+            name = fold_before_classifier_(self.model, affine)
+            return f'folded into head.{name}: no cost; features stay as they were'
+        neck, cost = fold_into_neck_(self.model, affine, self.cfg.model.get('neck'))
+        if neck is not None:
+            self._neck = neck
+            self.swap('neck', build_neck(neck, affine))
+        return cost
 
     # Scores
 

@@ -9,8 +9,9 @@ from ..core.files.writing import write_json
 from ..core.processes import leave_processes, process_share
 from ..corruptions.names import Corruption
 from . import report
-from .host import Host, named
+from .host import Host
 from .noise import Collected, Outcome, Setting, Source
+from .scores import named
 from .sweep import Plan, Sweep, run_sweep
 
 NO_GAIN = 'No gain, no model written (--write-anyway writes the best one all the same).'

@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from ..corruptions.names import Corruption
 from ..paired import interval
-from .host import Host, Scores, mean_over_conditions
+from .host import Host
 from .noise import Collected, Setting
+from .scores import Scores, mean_over_conditions
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,14 @@ def run_sweep(host: Host, collected: Collected, plan: Plan) -> Sweep:
         ValueError, FloatingPointError: see :meth:`~denoiserep_ext.calibrate.noise.Collected.denoise_`.
     """
     host.restore()
-    plain, points = mean_over_conditions(host, plan.conditions), []
+    plain, points = mean_over_conditions(host.validate, plan.conditions), []
     progress = tqdm(desc='settings', unit='setting', total=0)
     try:
         while settings := plan.further(host, points):
             progress.total += len(settings)
             for setting in settings:
                 cost = collected.denoise_(setting).cost
-                scores = mean_over_conditions(host, plan.conditions)
+                scores = mean_over_conditions(host.validate, plan.conditions)
                 gain, half = interval(scores.units - plain.units)
                 points.append(Point(setting, scores, gain, half, cost))
                 progress.update()

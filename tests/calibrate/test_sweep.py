@@ -8,10 +8,12 @@ from torch.utils.data import Dataset
 pytest.importorskip('scipy')
 
 from denoiserep_ext.calibrate.denoising import Denoising  # noqa: E402
-from denoiserep_ext.calibrate.host import DataOptions, Host, Scores, choose  # noqa: E402
+from denoiserep_ext.calibrate.host import Host  # noqa: E402
+from denoiserep_ext.calibrate.images import DataOptions, choose  # noqa: E402
 from denoiserep_ext.calibrate.one_pass import PassOptions  # noqa: E402
 from denoiserep_ext.calibrate.plans import FURTHER, STRENGTHS, SweepOptions  # noqa: E402
 from denoiserep_ext.calibrate.run import calibrate, outputs  # noqa: E402
+from denoiserep_ext.calibrate.scores import Scores  # noqa: E402
 from denoiserep_ext.calibrate.sweep import Point, Sweep  # noqa: E402
 from denoiserep_ext.paired import interval  # noqa: E402
 

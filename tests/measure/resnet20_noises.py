@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset, default_collate
 
-from denoiserep_ext.calibrate.host import DataOptions, Host, Scores, choose
+from denoiserep_ext.calibrate.host import Host
+from denoiserep_ext.calibrate.images import DataOptions, choose
+from denoiserep_ext.calibrate.scores import Scores
 from denoiserep_ext.core.fit.embedding import Affine
 from tests.measure.cifar import load_images, load_resnet20
 from tests.measure.noises import measure

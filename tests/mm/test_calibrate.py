@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from denoiserep_ext import DenoiseRepConfig, convert_, explicit_path
 from denoiserep_ext.calibrate.denoising import Denoising
-from denoiserep_ext.calibrate.host import DataOptions
+from denoiserep_ext.calibrate.images import DataOptions
 from denoiserep_ext.calibrate.one_pass import PassOptions
 from denoiserep_ext.calibrate.openmmlab import OpenMMLab
 from denoiserep_ext.calibrate.passing import PassMoments, run_pass

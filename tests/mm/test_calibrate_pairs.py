@@ -16,7 +16,7 @@ from PIL import Image
 pytest.importorskip('imagecorruptions', reason='needs imagecorruptions-imaug')
 
 from denoiserep_ext import PairConfig, denoise_pairs_  # noqa: E402
-from denoiserep_ext.calibrate.host import DataOptions  # noqa: E402
+from denoiserep_ext.calibrate.images import DataOptions  # noqa: E402
 from denoiserep_ext.calibrate.openmmlab import OpenMMLab  # noqa: E402
 from denoiserep_ext.calibrate.pairs import PairDenoising, PairOptions  # noqa: E402
 from denoiserep_ext.calibrate.plans import PairSweepOptions  # noqa: E402

@@ -13,7 +13,7 @@ pytest.importorskip('imagecorruptions', reason='needs imagecorruptions-imaug')
 
 from denoiserep_ext import PairConfig, denoise_pairs_  # noqa: E402
 from denoiserep_ext.calibrate.fastreid import FastReID  # noqa: E402
-from denoiserep_ext.calibrate.host import DataOptions  # noqa: E402
+from denoiserep_ext.calibrate.images import DataOptions  # noqa: E402
 from denoiserep_ext.calibrate.pairs import PairDenoising, PairOptions  # noqa: E402
 from denoiserep_ext.calibrate.plans import PairSweepOptions  # noqa: E402
 from denoiserep_ext.calibrate.run import calibrate  # noqa: E402
