@@ -1,8 +1,9 @@
-"""Putting one denoising of some noise and strength into a model."""
+"""Noise that is assumed or measured from labels: taken out by the moments of one pass."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..core.fit.embedding import class_posterior
@@ -69,6 +70,20 @@ class Denoising:
         """The noise, and whether the mean is left out."""
         return f'{self.noise}, centred' if self.centred else self.noise
 
+    @property
+    def level(self) -> float:
+        """The strength, in a sweep."""
+        return self.strength
+
+    @property
+    def caution(self) -> tuple[float, ...]:
+        """The weaker, the more of it."""
+        return (-self.strength, )
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a sweep varies, as plain data."""
+        return {'noise': self.noise, 'strength': self.strength, 'centred': self.centred}
+
     def __str__(self) -> str:
         if self.strength is not None:
             return f'{self.kind}, strength {self.strength:g}'
@@ -89,6 +104,15 @@ class Denoised:
     layers: dict[str, tuple[float, float]]
     steps: dict[str, int]
     cost: str | None = None
+    gains = True  # nothing here says otherwise
+
+    def save_report(self, out: Path) -> list[Path]:
+        """Nothing is written beside the checkpoint."""
+        return []
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the final embedding's map costs, if there is one."""
+        return {'cost': self.cost}
 
     def __str__(self) -> str:
         if self.cost is not None:

@@ -2,7 +2,7 @@
 # ruff: noqa: I001  (our FastReID adapter comes first: it makes FastReID importable)
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,20 @@ from fastreid.modeling.heads import EmbeddingHead
 from torch import Tensor, nn
 
 from ..core.fit.embedding import Affine
+from ..corruptions.names import Corruption
 from ..datasets.folders import images_below
+from ..datasets.pairs import paired_images
 from ..reid.config import remove_denoiserep_config, settings_of
+from ..reid.corrupt import corrupted_transforms
 from ..reid.datasets import check_data, check_test_items, read_dataset
 from ..reid.heads import PreNeckHead
 from ..reid.models import load_model
 from ..reid.ranking import Embeddings
 from ..reid.scoring import Item, embed_batch, embed_images, evaluate, numbers
 from ..reid.validation import by_identity, hold_out_identities, split_queries
-from .host import DataOptions, Host, Scores
+from .host import Host
+from .images import DataOptions
+from .scores import Scores
 
 
 class FastReID(Host):
@@ -47,7 +52,7 @@ class FastReID(Host):
 
     config_suffix = '.yml'
 
-    unit, new_classes = 'identities', True
+    unit, new_classes, judge = 'identities', True, 'cosine'
 
     def __init__(self, config: str | Path, checkpoint: str | Path, data: DataOptions,
                  validating: bool = False, val_dataset: str | None = None, metric: str = 'mAP',
@@ -64,7 +69,7 @@ class FastReID(Host):
                              f'mix. Name another one, or none to keep train identities apart.')
         if validating:
             check_data(cfg, train=False)
-        self.cfg, self.metric, self.val_dataset = cfg, metric, val_dataset
+        self.cfg, self.metric, self.val_dataset, self.seed = cfg, metric, val_dataset, data.seed
         self.collate = fast_batch_collator
         self._choose_images(data, validating)
         self.model = load_model(cfg, str(checkpoint))
@@ -91,8 +96,13 @@ class FastReID(Host):
                 query, gallery, name = dataset.query, dataset.gallery, self.val_dataset
             check_test_items(name, query, gallery)
             self.val = ([tuple(item[:3]) for item in [*query, *gallery]], len(query))
+        self._worse: list[Item] | None = None
         if data.folder is not None:
-            items = [(str(path), 0, 0) for path in images_below(data.folder)]
+            files = images_below(data.folder)
+            if data.worse is not None:
+                files, worse = zip(*paired_images(data.folder, data.worse))
+                self._worse = _unlabelled(worse)
+            items = _unlabelled(files)
         else:
             identities = {pid: i for i, pid in enumerate(sorted({item[1] for item in train}))}
             items = [(item[0], identities[item[1]], 0) for item in train]
@@ -103,8 +113,11 @@ class FastReID(Host):
         self.order = order[:data.images]
         self.images = self._dataset(items)
 
-    def _dataset(self, items: list[Item]) -> CommDataset:
-        return CommDataset(items, build_transforms(self.cfg, is_train=False), relabel=False)
+    def _dataset(self, items: list[Item], corruption: Corruption | None = None,
+                 seed: int = 0) -> CommDataset:
+        transforms = (build_transforms(self.cfg, is_train=False) if corruption is None
+                      else corrupted_transforms(self.cfg, corruption, seed))
+        return CommDataset(items, transforms, relabel=False)
 
     @property
     def split(self) -> str:
@@ -128,6 +141,29 @@ class FastReID(Host):
             self._require_head()
             return super().embed(batch)  # says why not
         return embed_batch(self.model, batch).float(), batch['targets']
+
+    # Pairs of clean and worse images
+
+    @property
+    def has_worse(self) -> bool:
+        return self._worse is not None
+
+    def worse_images(self, corruptions: Sequence[Corruption], seed: int) -> list[CommDataset]:
+        if self.has_worse:
+            return [self._dataset(self._worse)]
+        return [self._dataset(self.images.img_items, corruption, seed) for corruption in corruptions]
+
+    def file(self, dataset: CommDataset, index: int) -> str:
+        return dataset.img_items[index][0]
+
+    def size(self, sample: dict) -> Sequence[int]:
+        return sample['images'].shape[-2:]
+
+    def ready(self, batch: dict) -> dict:
+        return {'images': batch['images']}
+
+    def outputs(self, model: nn.Module, batch: dict) -> Tensor:
+        return embed_batch(model, batch)
 
     # Folding the embedding's map
 
@@ -168,27 +204,37 @@ class FastReID(Host):
 
     # Scores
 
-    def validate(self) -> Scores:
+    def validate(self, corruption: Corruption | None = None) -> Scores:
         items, queries = self.val
-        metrics, embeddings = self._evaluate(items, queries)
+        metrics, embeddings = self._evaluate(items, queries, corruption)
         if self.metric not in metrics:
             raise ValueError(f'FastReID reports no {self.metric!r}: {", ".join(metrics)}.')
         return Scores(self.metric, metrics[self.metric], by_identity(embeddings, self.metric), metrics)
 
-    def _evaluate(self, items: list[Item], queries: int) -> tuple[dict[str, float], Embeddings]:
-        features, = embed_images([self.model], self._dataset(items), self.batch_size, self.workers,
-                                 'validating')
+    def _evaluate(self, items: list[Item], queries: int, corruption: Corruption | None = None
+                  ) -> tuple[dict[str, float], Embeddings]:
+        """Queries and gallery both made worse, if any."""
+        features, = embed_images([self.model], self._dataset(items, corruption, self.seed),
+                                 self.batch_size, self.workers, 'scoring')
         paths, identities, cameras = zip(*items)
         embeddings = Embeddings(features.numpy(), np.array(identities), np.array(cameras), paths,
                                 queries)
         return evaluate(self.cfg, features, items, queries), embeddings
 
-    def test(self) -> dict[str, float]:
-        results = Trainer.test(self.cfg, self.model)
-        if len(self.cfg.DATASETS.TESTS) == 1:
-            return numbers(results)
-        return {f'{name}/{metric}': value for name, result in results.items()
-                for metric, value in numbers(result).items()}
+    def test(self, corruption: Corruption | None = None) -> dict[str, float]:
+        names = self.cfg.DATASETS.TESTS
+        if corruption is None:
+            results = Trainer.test(self.cfg, self.model)
+            results = {names[0]: results} if len(names) == 1 else results
+        else:
+            results = {name: self._test_worse(name, corruption) for name in names}
+        return {f'{name}/{metric}' if len(names) > 1 else metric: value
+                for name, result in results.items() for metric, value in numbers(result).items()}
+
+    def _test_worse(self, name: str, corruption: Corruption) -> dict[str, float]:
+        dataset = read_dataset(self.cfg, name)
+        items = [tuple(item[:3]) for item in [*dataset.query, *dataset.gallery]]
+        return self._evaluate(items, len(dataset.query), corruption)[0]
 
     # Files
 
@@ -200,6 +246,10 @@ class FastReID(Host):
         cfg.defrost()
         cfg.MODEL.WEIGHTS = ''
         path.write_text(remove_denoiserep_config(cfg).dump())
+
+
+def _unlabelled(files: Iterable[Path]) -> list[Item]:
+    return [(str(path), 0, 0) for path in files]
 
 
 def _embedding_parts(heads: nn.Module) -> tuple[Tensor | None, Tensor, Tensor]:

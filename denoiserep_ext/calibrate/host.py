@@ -3,12 +3,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -16,53 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from ..core.files.writing import parked, write_whole
 from ..core.fit.embedding import Affine
 from ..core.layer.fusion import unconvert_
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Which images are used for what.
-
-    Args:
-        images: Images of the pass; None for all there are.
-        folder: Take them from below this folder, without labels, instead of from the train set.
-        val_images: Validation images, None for all. Where the config's validation set is its test set
-            (or there is none) they are kept out of the train set and of the pass.
-        seed: Seed of every choice.
-        batch_size: Images per batch; None for the config's test batches.
-        workers: Loading processes; None for the config's.
-    """
-
-    images: int | None = 1024
-    folder: Path | None = None
-    val_images: int | None = 1024
-    seed: int = 0
-    batch_size: int | None = None
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (('images', 1), ('val_images', 1), ('seed', 0), ('batch_size', 1),
-                            ('workers', 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f'{name} must be at least {least}, got {value}.')
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a model scored on some images.
-
-    Attributes:
-        metric: Name of the metric that counts; higher is better.
-        value: Its value.
-        units: The same of parts of the images, or of identities, always in the same order; what two
-            models differ in, unit by unit, shows how sure a difference is.
-        metrics: Everything the host's evaluator said.
-    """
-
-    metric: str
-    value: float
-    units: np.ndarray = field(repr=False)
-    metrics: dict[str, float]
+from ..corruptions.names import Corruption
+from .scores import Scores
 
 
 class Host(ABC):
@@ -76,6 +29,9 @@ class Host(ABC):
         order: Indices of its images in the order of the pass.
         batch_size, workers: Of the pass.
         classes: Number of classes that ``embed`` labels, 0 where there are none.
+        judge: How outputs on clean and worse images are compared: ``'js'``, ``'cosine'`` or
+            ``'feature'``.
+        has_worse: Whether there is a folder of worse images.
         centres: Whether the mean of embeddings can be left out of them.
         new_classes: Whether the model is for other classes than those of the train set.
     """
@@ -88,6 +44,8 @@ class Host(ABC):
     batch_size: int
     workers: int
     classes: int = 0
+    judge: str = 'feature'
+    has_worse: bool = False
     centres: bool = True
     new_classes: bool = False
     collate: Callable[[list], Any]
@@ -137,13 +95,46 @@ class Host(ABC):
         """
         raise NotImplementedError
 
-    @abstractmethod
-    def validate(self) -> Scores:
-        """Score the present model on validation images."""
+    # Pairs of clean and worse images
+
+    def worse_images(self, corruptions: Sequence[Corruption], seed: int) -> list[Dataset]:
+        """The images of the pass made worse, in the same order: one data set per corruption, or the
+        folder of worse ones."""
+        raise ValueError(f'{type(self).__name__} makes no images worse.')
+
+    def file(self, dataset: Dataset, index: int) -> str:
+        """The file of an image, for messages."""
+        return f'image {index}'
+
+    def size(self, sample: Any) -> Sequence[int]:
+        """Height and width of an image as it leaves the pipeline."""
+        raise NotImplementedError
+
+    def ready(self, batch: Any) -> Any:
+        """A batch as :meth:`outputs` takes it."""
+        return batch
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        """What the judge compares: run ``model`` on a batch, through all layers that are fitted."""
+        raise NotImplementedError
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """The selection, by part of the model."""
+        if not isinstance(self.layers, Mapping):
+            return {self.target: self.layers}
+        return {'.'.join(filter(None, (self.target, part))): inner
+                for part, inner in self.layers.items()}
+
+    # Scores
 
     @abstractmethod
-    def test(self) -> dict[str, float]:
-        """Every metric of the present model on the test set."""
+    def validate(self, corruption: Corruption | None = None) -> Scores:
+        """Score the present model on validation images, clean or made worse."""
+
+    @abstractmethod
+    def test(self, corruption: Corruption | None = None) -> dict[str, float]:
+        """Every metric of the present model on the test set, clean or made worse."""
 
     @property
     @abstractmethod
@@ -182,6 +173,11 @@ class Host(ABC):
         self._plain = {key: value.clone() for key, value in self.model.state_dict().items()}
         self._swapped, self._same_structure, self._digest = {}, set(), None
 
+    def changes(self) -> dict[str, Tensor]:
+        """What differs from the weights as they were loaded."""
+        return {key: value.clone() for key, value in self.model.state_dict().items()
+                if not torch.equal(value, self._plain[key])}
+
     def restore(self) -> None:
         """The model as it was loaded."""
         unconvert_(self.model)
@@ -210,27 +206,3 @@ class Host(ABC):
                 digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
             self._digest = digest.hexdigest()
         return self._digest
-
-
-def choose(available: int, options: DataOptions, hold_out: bool) -> tuple[list[int], list[int]]:
-    """Draw the images of the pass and, apart from them, those of validation.
-
-    Args:
-        available: Images of the train set.
-        options: How many of each; validation takes half of the train set at most.
-        hold_out: Whether there are to be validation images at all.
-
-    Returns:
-        Indices of the pass and of validation, both in drawn order: parts of them are alike.
-    """
-    order = torch.randperm(available, generator=torch.Generator().manual_seed(options.seed)).tolist()
-    held = min(options.val_images or available, available // 2) if hold_out else 0
-    return order[held:][:options.images], order[:held]
-
-
-def mean_scores(metric: str, parts: Iterable[dict[str, float]]) -> Scores:
-    """Scores of parts of equal weight as those of the whole."""
-    parts = list(parts)
-    units = np.array([part[metric] for part in parts])
-    return Scores(metric, float(units.mean()), units,
-                  {name: float(np.mean([part[name] for part in parts])) for name in parts[0]})

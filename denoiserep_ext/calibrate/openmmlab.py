@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from tqdm import tqdm
 from ..core.files.export import plain_meta
 from ..core.files.reading import read_checkpoint
 from ..core.fit.embedding import Affine
-from ..core.layer.layer_types import LINEAR, layer_type_of
+from ..corruptions.names import Corruption
+from ..datasets.folders import images_below
+from ..datasets.pairs import paired_images
+from ..mm.corrupt import corrupted, corrupted_dataset
 from ..mm.images import (
     Unlabelled,
     for_subsets,
@@ -30,7 +34,10 @@ from ..mm.launch import read_config
 from ..mm.models import load_model
 from ..mm.options import selection_of, without_denoiserep
 from ..mm.scoring import main_metric, score
-from .host import DataOptions, Host, Scores, choose, mean_scores
+from .host import Host
+from .images import DataOptions, choose
+from .mmpretrain_folding import build_neck, fold_before_classifier_, fold_into_neck_
+from .scores import Scores, mean_scores
 
 PLACES = ('classifier', 'features')
 
@@ -68,6 +75,7 @@ class OpenMMLab(Host):
         self._take_selection(cfg)
         cfg = without_denoiserep(cfg)
         self.cfg, self.place, self.metric, self.parts = cfg, place, metric, parts
+        self.seed = data.seed
         self.centres = place == 'features'
         self.model = load_model(cfg, checkpoint, unsafe)
         if torch.cuda.is_available():
@@ -95,24 +103,33 @@ class OpenMMLab(Host):
         self.workers = loader.get('num_workers', 0) if data.workers is None else data.workers
         pipeline = with_annotations(pipeline_of(loader.dataset))
         self.held_out = validating and same_images(cfg.get('val_dataloader'), loader)
+        self._read: Callable[[list], Dataset]  # images of the pass by a pipeline
+        self._pipeline, self._worse = pipeline, None
         train = None
         if data.folder is None or self.held_out:
             train = self._build(cfg.train_dataloader.dataset, pipeline)
         passing, held = choose(len(train or ()), data, self.held_out)
         if data.folder is not None:
-            self.images = Unlabelled(data.folder, pipeline)
+            files = images_below(data.folder)
+            if data.worse is not None:
+                files, self._worse = zip(*paired_images(data.folder, data.worse))
+            self._read = lambda pipeline: Unlabelled(files, pipeline)
+            self.images = self._read(pipeline)
             passing, _ = choose(len(self.images), data, False)
         else:
+            self._read = lambda pipeline: self._build(cfg.train_dataloader.dataset, pipeline)
             self.images = train
             embeds = hasattr(getattr(self.model, 'head', None), 'pre_logits')
             self.classes = len(train.metainfo.get('classes') or ()) if embeds else 0
         self.order = passing
-        self.val: Dataset | None = None
+        self.val: Subset | None = None
+        self._val_source = cfg.train_dataloader.dataset, pipeline
         if self.held_out:
             self.val = Subset(train, held)
         elif validating:
-            dataset = self._build(cfg.val_dataloader.dataset,
-                                  with_annotations(pipeline_of(cfg.val_dataloader.dataset)))
+            node = cfg.val_dataloader.dataset
+            self._val_source = node, with_annotations(pipeline_of(node))
+            dataset = self._build(*self._val_source)
             count = min(len(dataset), data.val_images or len(dataset))
             drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(data.seed))
             self.val = Subset(dataset, drawn[:count].tolist())
@@ -149,14 +166,17 @@ class OpenMMLab(Host):
 
     def forward(self, batch: dict) -> None:
         data = self._inputs(batch)
-        named = self.layers if isinstance(self.layers, dict) else ()
-        roots = {'.'.join(filter(None, (self.target, name))).split('.')[0] for name in named or ('', )}
-        if roots == {'backbone'}:
+        if self._roots == {'backbone'}:
             self.model.backbone(data['inputs'])
-        elif roots <= {'backbone', 'neck'}:
+        elif self._roots <= {'backbone', 'neck'}:
             self.model.extract_feat(data['inputs'])
         else:
             self.model(**data, mode='predict')
+
+    @property
+    def _roots(self) -> set[str]:
+        """The model's children with selected layers; ``''`` among them for the whole model."""
+        return {part.split('.')[0] for part in self.selection}
 
     def embed(self, batch: dict) -> tuple[Tensor, Tensor]:
         if not self.classes:
@@ -173,73 +193,78 @@ class OpenMMLab(Host):
             raise ValueError('within_class needs one label per image; these have several.')
         return features.float(), torch.cat(labels)
 
+    # Pairs of clean and worse images
+
+    @property
+    def has_worse(self) -> bool:
+        return self._worse is not None
+
+    def worse_images(self, corruptions: Sequence[Corruption], seed: int) -> list[Dataset]:
+        if self.has_worse:
+            return [Unlabelled(self._worse, self._pipeline)]
+        return [self._read(corrupted(self._pipeline, corruption, seed)) for corruption in corruptions]
+
+    def file(self, dataset: Dataset, index: int) -> str:
+        if isinstance(dataset, Unlabelled):
+            return str(dataset.paths[index])
+        return str(dataset.get_data_info(index).get('img_path', f'image {index}'))
+
+    def size(self, sample: dict) -> Sequence[int]:
+        return sample['inputs'].shape[-2:]
+
+    def ready(self, batch: dict) -> dict:
+        data = self._inputs(batch)
+        return {'inputs': data['inputs'], 'data_samples': data['data_samples']}
+
+    @property
+    def judge(self) -> str:
+        """Class scores are compared as such, of segmentors at every place; features otherwise."""
+        return 'js' if self._scores_classes else 'feature'
+
+    def outputs(self, model: nn.Module, batch: dict) -> Any:
+        if self._scores_classes or self._roots - {'backbone', 'neck'}:
+            return model(**batch, mode='tensor')
+        return model.extract_feat(batch['inputs'])
+
+    @property
+    def _scores_classes(self) -> bool:
+        """Whether ``mode='tensor'`` gives class scores."""
+        return hasattr(self.model, 'decode_head') or getattr(self.model, 'head', None) is not None
+
     # Folding the embedding's map
 
     def fold_embedding(self, affine: Affine) -> str:
         if self.place == 'classifier':
-            return self._fold_classifier(affine)
-        return self._fold_features(affine)
-
-    def _fold_classifier(self, affine: Affine) -> str:
-        name = self._fold_before_classifier(affine)
-        return f'folded into head.{name}: no cost; features stay as they were'
-
-    def _fold_before_classifier(self, affine: Affine) -> str:
-        length = affine.weight.shape[0]
-        linears = [(name, layer) for name, layer in self.model.head.named_modules()
-                   if layer_type_of(type(layer)) is LINEAR and layer.in_features == length
-                   and 'pre_logits' not in name]
-        if len(linears) != 1 or linears[0][1].bias is None:
-            raise ValueError(f'{type(self.model.head).__name__} has {len(linears)} linear layers that '
-                             f'take embeddings of length {length} (with a bias there must be one), so '
-                             f'no map can be folded into it. Take place features, not centred.')
-        name, layer = linears[0]
-        weight, bias = affine.before_linear(layer.weight.detach(), layer.bias.detach())
-        layer.weight.data.copy_(weight)
-        layer.bias.data.copy_(bias)
-        return name
-
-    def _fold_features(self, affine: Affine) -> str:
-        length, neck = affine.weight.shape[0], self.model.neck if self.model.with_neck else None
-        kind = type(neck).__name__
-        if affine.left_out is not None and self.model.with_head:
-            # The classifier gets back what features leave out.
-            identity = torch.eye(length, dtype=torch.float64, device=affine.weight.device)
-            self._fold_before_classifier(Affine(identity, affine.left_out))
-        if kind == 'LinearNeck' and isinstance(neck.norm, nn.Identity) and isinstance(
-                neck.act, nn.Identity):
-            weight, bias = affine.after_linear(neck.fc.weight.detach(), neck.fc.bias.detach())
-            neck.fc.weight.data.copy_(weight)
-            neck.fc.bias.data.copy_(bias)
-            return 'folded into neck.fc: no cost'
-        if neck is not None and kind != 'GlobalAveragePooling':
-            raise ValueError(f'The neck {kind} has no place for a map of its output. Take place '
-                             f'classifier, or a GlobalAveragePooling or LinearNeck.')
-        from mmpretrain.models.necks import LinearNeck
-        dim = 0 if neck is None else self.cfg.model.neck.get('dim', 2)
-        options = dict(in_channels=length, out_channels=length, gap_dim=dim, norm_cfg=None, act_cfg=None)
-        linear = LinearNeck(**options)
-        linear.fc.weight.data.copy_(affine.weight)
-        linear.fc.bias.data.copy_(affine.offset)
-        self.swap('neck', linear)
-        self._neck = dict(type='LinearNeck', **options)
-        before = 'none' if neck is None else kind
-        return (f'a LinearNeck of {length} x {length} instead of {before}: '
-                f'{length**2 / 1e6:.2f} M more multiplications per image')
+            name = fold_before_classifier_(self.model, affine)
+            return f'folded into head.{name}: no cost; features stay as they were'
+        neck, cost = fold_into_neck_(self.model, affine, self.cfg.model.get('neck'))
+        if neck is not None:
+            self._neck = neck
+            self.swap('neck', build_neck(neck, affine))
+        return cost
 
     # Scores
 
-    def validate(self) -> Scores:
+    def validate(self, corruption: Corruption | None = None) -> Scores:
+        val = self.val if corruption is None else self._worse_val(corruption)
         edges = torch.linspace(0, len(self.val), self.parts + 1).long().tolist()
         cuts = list(zip(edges, edges[1:]))
         config = for_subsets(self.cfg.get('val_evaluator') or self.cfg.test_evaluator)
         meta = self.val.dataset.metainfo
-        parts = [self._evaluate(Subset(self.val, range(*cut)), config, meta)
+        parts = [self._evaluate(Subset(val, range(*cut)), config, meta)
                  for cut in tqdm(cuts, desc='validating', unit='part', leave=False)]
         return mean_scores(main_metric(parts[0], self.metric), parts)
 
-    def test(self) -> dict[str, float]:
-        dataset = DATASETS.build(copy.deepcopy(self.cfg.test_dataloader.dataset))
+    def _worse_val(self, corruption: Corruption) -> Subset:
+        node, pipeline = self._val_source
+        dataset = self._build(node, corrupted(pipeline, corruption, self.seed))
+        return Subset(dataset, self.val.indices)
+
+    def test(self, corruption: Corruption | None = None) -> dict[str, float]:
+        node = self.cfg.test_dataloader.dataset
+        if corruption is not None:
+            node = corrupted_dataset(node, corruption, self.seed)
+        dataset = DATASETS.build(copy.deepcopy(node))
         return self._evaluate(dataset, self.cfg.test_evaluator, dataset.metainfo, 'testing')
 
     def _evaluate(self, dataset: Dataset, config: Any, meta: dict,

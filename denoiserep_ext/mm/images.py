@@ -9,19 +9,17 @@ from typing import Any
 from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
-from ..datasets.folders import images_below
-
 
 class Unlabelled(Dataset):
-    """Images below a folder, read by a pipeline without its annotations.
+    """Image files, read by a pipeline without its annotations.
 
     Args:
-        folder: Folder to look in, at any depth.
+        paths: The files.
         pipeline: Transforms of the config.
     """
 
-    def __init__(self, folder: Path, pipeline: Sequence[dict]) -> None:
-        self.paths = images_below(folder)
+    def __init__(self, paths: Sequence[Path], pipeline: Sequence[dict]) -> None:
+        self.paths = paths
         self.pipeline = Compose([t for t in pipeline if 'LoadAnnotations' not in name_of(t)])
 
     def __len__(self) -> int:

@@ -6,20 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files.writing import parked
+from ..drawing import COLOURS, MARKERS, pyplot, save
 from .report import decimals, summaries
 from .run import Results
 
-# Okabe and Ito's colours, told apart by colour-blind readers; markers differ, too.
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-MARKERS = 'osD^vPX'
 COLUMNS = 5  # of small pictures
 TITLE = 24  # characters of a line of a title
 
 
 def save_curves(results: Results, path: Path) -> None:
     """The metric against severity (0: clean), one small picture per corruption and one of the mean."""
-    plt = _pyplot()
+    plt = pyplot()
     names = [*results.plan.corruptions, 'mean'] if len(results.plan.corruptions) > 1 else list(
         results.plan.corruptions)
     columns = min(COLUMNS, len(names))
@@ -47,7 +44,7 @@ def save_curves(results: Results, path: Path) -> None:
                   ncols=max(1, min(len(labels), fitting)))
     figure.supxlabel('severity', fontsize=10)
     figure.supylabel(results.metric, fontsize=10)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _score(scores: dict, results: Results, name: str, severity: int) -> float:
@@ -61,7 +58,7 @@ def _score(scores: dict, results: Results, name: str, severity: int) -> float:
 def save_heat_map(results: Results, path: Path) -> None:
     """Corruption by severity: every further checkpoint minus the first one, or, of a single one, minus
     its own score on clean images."""
-    plt = _pyplot()
+    plt = pyplot()
     first, *others = results.checkpoints
     if others:
         base = results.scores(first.name)
@@ -90,7 +87,7 @@ def save_heat_map(results: Results, path: Path) -> None:
     bar = figure.colorbar(image, ax=axes[0], shrink=0.9)
     other = textwrap.fill(first.name, TITLE) if others else 'clean images'
     bar.set_label(f'{results.metric} minus that of\n{other}', fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _title(results: Results, name: str, panel: dict, places: int) -> str:
@@ -101,16 +98,3 @@ def _title(results: Results, name: str, panel: dict, places: int) -> str:
     mean = np.mean(list(found[name]['mean'].values()))
     base = np.mean(list(found[results.checkpoints[0].name]['mean'].values()))
     return f'{wrapped}\nclean {panel["clean", 0]:+.{places}f}, mean {mean - base:+.{places}f}'
-
-
-def _pyplot():
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-    return pyplot
-
-
-def _save(figure, path: Path) -> None:
-    with parked(path) as partial:
-        figure.savefig(partial, dpi=120, format=path.suffix[1:])
-    _pyplot().close(figure)

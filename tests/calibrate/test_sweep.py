@@ -8,13 +8,12 @@ from torch.utils.data import Dataset
 pytest.importorskip('scipy')
 
 from denoiserep_ext.calibrate.denoising import Denoising  # noqa: E402
-from denoiserep_ext.calibrate.host import DataOptions, Host, Scores, choose  # noqa: E402
-from denoiserep_ext.calibrate.run import (  # noqa: E402
-    PassOptions,
-    SweepOptions,
-    calibrate,
-    outputs,
-)
+from denoiserep_ext.calibrate.host import Host  # noqa: E402
+from denoiserep_ext.calibrate.images import DataOptions, choose  # noqa: E402
+from denoiserep_ext.calibrate.one_pass import PassOptions  # noqa: E402
+from denoiserep_ext.calibrate.plans import FURTHER, STRENGTHS, SweepOptions  # noqa: E402
+from denoiserep_ext.calibrate.run import calibrate, outputs  # noqa: E402
+from denoiserep_ext.calibrate.scores import Scores  # noqa: E402
 from denoiserep_ext.calibrate.sweep import Point, Sweep  # noqa: E402
 from denoiserep_ext.paired import interval  # noqa: E402
 
@@ -65,12 +64,12 @@ class ToyHost(Host):
             tensor.data.copy_(value)
         return 'no cost'
 
-    def validate(self):
+    def validate(self, corruption=None):
         self.asked.append('validate')
         units = np.full(5, 50.0) if self.values is None else self.values(self)
         return Scores('accuracy', float(units.mean()), units, {'accuracy': float(units.mean())})
 
-    def test(self):
+    def test(self, corruption=None):
         self.asked.append('test')
         return {'accuracy': 50.0}
 
@@ -151,6 +150,37 @@ def test_leaving_the_mean_out_is_scored_alone_too(tmp_path):
     assert [(p['noise'], p['strength'], p['centred']) for p in figures['points']] == [
         ('relative', 0.1, False), ('within_class', 0.1, False),
         ('within_class', 0.0, True), ('within_class', 0.1, True)]
+
+
+def swept(tmp_path, values, strengths=None):
+    figures = calibrate(ToyHost(values), tmp_path / 'a.pth', Denoising(), PassOptions(),
+                        SweepOptions(['within_class'], strengths))
+    return [point['strength'] for point in figures['points']], figures
+
+
+def test_a_sweep_goes_on_while_the_strongest_is_best(tmp_path):
+    strengths, figures = swept(tmp_path, lambda host: 50 + moved(host) + np.arange(5.0))
+    assert strengths == [*STRENGTHS, *FURTHER] and figures['best']['strength'] == FURTHER[-1]
+    assert 'so 10, 30, 100, 300, 1000 were tried, too' in figures['remark']
+    assert 'within_class is still best at the strongest tried, 1000' in figures['remark']
+
+
+def test_a_sweep_ends_behind_its_peak(tmp_path):
+    host = ToyHost()
+    calibrate(host, tmp_path / 'peak.pth', Denoising('within_class', 20.0), PassOptions())
+    peak = moved(host)
+    strengths, figures = swept(tmp_path, lambda host: 100 - abs(moved(host) - peak) + np.arange(5.0))
+    assert strengths == [*STRENGTHS, 10.0, 30.0, 100.0][:len(strengths)]
+    assert figures['best']['strength'] in (10.0, 30.0) and strengths[-1] > figures['best']['strength']
+    assert 'still best' not in figures['remark']
+
+
+def test_a_sweep_keeps_to_strengths_that_were_named(tmp_path):
+    rising = lambda host: 50 + moved(host) + np.arange(5.0)  # noqa: E731
+    strengths, figures = swept(tmp_path, rising, [0.1, 1.0])
+    assert strengths == [0.1, 1.0] and 'stronger ones may be better' in figures['remark']
+    strengths, figures = swept(tmp_path, lambda host: 50 - moved(host) + np.arange(5.0))
+    assert strengths == [*STRENGTHS] and figures['remark'] == ''
 
 
 def test_moments_serve_again_and_belong_to_their_model(tmp_path):
@@ -272,4 +302,4 @@ def test_images_of_pass_and_validation_never_meet():
 def test_of_equal_points_the_weakest_is_the_best():
     plain = Scores('m', 1.0, np.ones(3), {'m': 1.0})
     points = tuple(Point(Denoising('unit', s), plain, *interval([0.0, 0, 0])) for s in (3.0, 0.1, 1.0))
-    assert Sweep(plain, points, 'parts').best.denoising.strength == 0.1
+    assert Sweep(plain, points, 'parts').best.setting.strength == 0.1

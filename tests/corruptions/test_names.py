@@ -1,7 +1,16 @@
 """Names, groups and specifications of corruptions."""
 import pytest
 
-from denoiserep_ext.corruptions.names import ALL, BENCHMARK, GROUPS, HOLDOUT, Corruption, expand, parse
+from denoiserep_ext.corruptions.names import (
+    ALL,
+    BENCHMARK,
+    GROUPS,
+    HOLDOUT,
+    Corruption,
+    expand,
+    from_words,
+    parse,
+)
 
 
 def test_the_benchmark_and_what_is_held_out_make_the_whole():
@@ -57,3 +66,15 @@ def test_names_that_cannot_be_are_refused_in_words(names, words):
 def test_a_severity_is_an_integer(severity):
     with pytest.raises(ValueError, match='has no severity'):
         Corruption('fog', severity)
+
+
+def test_words_of_a_command_line():
+    found = from_words(['fog', 'contrast@5', 'fog@2', 'fog'], [2, 4])
+    assert list(map(str, found)) == ['fog@2', 'fog@4', 'contrast@5']
+    assert len(from_words(['holdout'], [3])) == 4
+    for words, message in ((['rain'], 'Unknown corruption'), (['rain@2'], 'Unknown corruption'),
+                           (['fog@6'], 'no severity 6'), (['fog@x'], 'must be a number')):
+        with pytest.raises(ValueError, match=message):
+            from_words(words, [3])
+    with pytest.raises(ValueError, match='fog has no severity 0'):
+        from_words(['fog'], [0])

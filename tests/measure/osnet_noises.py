@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from denoiserep_ext.calibrate.fastreid import FastReID
-from denoiserep_ext.calibrate.host import DataOptions
+from denoiserep_ext.calibrate.images import DataOptions
 from tests.measure.noises import measure
 from tests.measure.osnet import load_osnet, osnet_config
 

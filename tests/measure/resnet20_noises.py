@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset, default_collate
 
-from denoiserep_ext.calibrate.host import DataOptions, Host, Scores, choose
+from denoiserep_ext.calibrate.host import Host
+from denoiserep_ext.calibrate.images import DataOptions, choose
+from denoiserep_ext.calibrate.scores import Scores
 from denoiserep_ext.core.fit.embedding import Affine
 from tests.measure.cifar import load_images, load_resnet20
 from tests.measure.noises import measure
@@ -79,12 +81,12 @@ class Cifar(Host):
         ranks = torch.arange(1, hits.shape[1] + 1)
         return 100 * ((hits.cumsum(1) / ranks * hits).sum(1) / hits.sum(1)).numpy()
 
-    def validate(self) -> Scores:
+    def validate(self, corruption=None) -> Scores:
         values = self._values(*self.val)
         units = np.array([part.mean() for part in np.array_split(values, PARTS)])
         return Scores(self.metric, float(values.mean()), units, {self.metric: float(values.mean())})
 
-    def test(self) -> dict[str, float]:
+    def test(self, corruption=None) -> dict[str, float]:
         return {self.metric: float(self._values(*self.test_images).mean())}
 
     def checkpoint(self):

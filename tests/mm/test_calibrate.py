@@ -11,10 +11,12 @@ from mmengine.config import Config
 
 from denoiserep_ext import DenoiseRepConfig, convert_, explicit_path
 from denoiserep_ext.calibrate.denoising import Denoising
-from denoiserep_ext.calibrate.host import DataOptions
+from denoiserep_ext.calibrate.images import DataOptions
+from denoiserep_ext.calibrate.one_pass import PassOptions
 from denoiserep_ext.calibrate.openmmlab import OpenMMLab
 from denoiserep_ext.calibrate.passing import PassMoments, run_pass
-from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate
+from denoiserep_ext.calibrate.plans import SweepOptions
+from denoiserep_ext.calibrate.run import calibrate
 from denoiserep_ext.core.files.reading import read_checkpoint
 from denoiserep_ext.core.fit.embedding import class_posterior
 from denoiserep_ext.core.fit.one_pass import solve_

@@ -13,9 +13,11 @@ from fastreid.modeling.meta_arch import build_model
 from denoiserep_ext import DenoiseRepConfig, convert_, explicit_path
 from denoiserep_ext.calibrate.denoising import Denoising
 from denoiserep_ext.calibrate.fastreid import FastReID
-from denoiserep_ext.calibrate.host import DataOptions
+from denoiserep_ext.calibrate.images import DataOptions
+from denoiserep_ext.calibrate.one_pass import PassOptions
 from denoiserep_ext.calibrate.passing import PassMoments
-from denoiserep_ext.calibrate.run import PassOptions, SweepOptions, calibrate
+from denoiserep_ext.calibrate.plans import SweepOptions
+from denoiserep_ext.calibrate.run import calibrate
 from denoiserep_ext.core.fit.embedding import class_posterior
 from denoiserep_ext.core.fit.one_pass import solve_
 from denoiserep_ext.reid import Trainer

@@ -66,6 +66,10 @@ class Material:
     def judged(self) -> int:
         return self._counts[1]
 
+    def fitted_by_all(self) -> int:
+        """Images that all processes fit on."""
+        return sum(from_all(self.fitted))
+
     def judged_by_all(self) -> int:
         """Images that the judges of all processes keep."""
         return sum(from_all(self.judged))

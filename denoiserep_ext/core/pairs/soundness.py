@@ -21,14 +21,14 @@ def require_finite(place: Place, halves: Sequence[Sequence[PairSums]]) -> None:
 
 
 def require_independent(one: Any, several: Any) -> None:
-    """Refuse a model whose output for an image depends on the images beside it."""
+    """Refuse a model whose output is not finite, or depends for an image on the images beside it."""
     for alone, beside in zip(tensors_in(one), tensors_in(several)):
         if not alone.is_floating_point() or not alone.dim() or alone.shape[1:] != beside.shape[1:]:
             continue
         beside = beside[:len(alone)]
         if not beside.isfinite().all():
-            raise FloatingPointError('The model gives NaN or infinity for the first clean image. Check '
-                                     'the model and the images.')
+            raise FloatingPointError('The model gives non-finite values (NaN or infinity) for clean '
+                                     'images, so there is nothing to aim at. Check it and the images.')
         if not torch.allclose(alone, beside, rtol=1e-2, atol=1e-2 * beside.abs().max().item()):
             raise ValueError('What the model gives for an image depends on the other images of its '
                              'batch, so worse and clean images cannot be compared. Put it in '

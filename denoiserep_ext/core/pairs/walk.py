@@ -143,7 +143,7 @@ class _Walk:
                            if layer.reason is None else layer for name, layer in self.layers.items()}
         rest = [PairLayer(name, self.reasons.get(name) or reason or 'not called')
                 for name, reason in choice.items() if name not in self.layers]
-        return PairReport((*self.layers.values(), *rest), self.material.fitted, verdict,
+        return PairReport((*self.layers.values(), *rest), self.material.fitted_by_all(), verdict,
                           time.perf_counter() - start, self.solving)
 
     # Set-up

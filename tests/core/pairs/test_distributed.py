@@ -24,9 +24,10 @@ own = slice(12 * rank, 12 * rank + 12)
 pairs = [(clean[own], [w[own] for w in worse])]
 denoise_pairs_(model, pairs, PairConfig(ridge=1e-2, **ALL))
 judged = net()
-verdict = denoise_pairs_(judged, pairs, PairConfig(judge='feature')).verdict
+denoised = denoise_pairs_(judged, pairs, PairConfig(judge='feature'))
+verdict = denoised.verdict
 torch.save({'state': model.state_dict(), 'judged': judged.state_dict(), 'gain': verdict.gain,
-            'images': verdict.images},
+            'images': verdict.images, 'fitted': denoised.images},
            f'FOLDER/{rank}.pt')
 leave_processes()
 '''
@@ -45,6 +46,7 @@ def test_two_processes_share_the_work(tmp_path):
     model = net()
     denoise_pairs_(model, [(clean, worse)], PairConfig(ridge=1e-2, **ALL))
     assert first['images'] == second['images'] == 4  # each has 4 of its 12 images for the judge
+    assert first['fitted'] == second['fitted'] == 16
     assert first['gain'] == second['gain']
     for key, value in first['judged'].items():
         assert torch.equal(value, second['judged'][key]), key

@@ -76,6 +76,14 @@ def test_a_gain_is_accepted_and_told():
     assert verdict.after[1] == pytest.approx(wanted, rel=1e-9)
 
 
+def test_a_model_that_gives_nan_for_clean_images_is_refused():
+    clean, worse = one_batch()
+    model = net()
+    model.stem[1].bias.data[0] = float('nan')  # no layer that is fitted
+    with pytest.raises(FloatingPointError, match='non-finite values .* for clean images'):
+        denoise_pairs_(model, [(clean, worse)], PairConfig())
+
+
 def test_without_a_gain_the_model_is_left_as_it_was():
     """Worse images that are other images: there is nothing to learn from the pairs."""
     clean, _ = one_batch(40)
@@ -118,7 +126,7 @@ def test_what_is_not_finite_is_named_and_nothing_changes(where):
         own = {'first': 0, "the judge's": bench(len(clean), 0.2)[0]}.get(where, 3)
         (clean if where in ('clean', 'first') else worse)[own, 0, 0, 0] = float('nan')
     plain = copy.deepcopy(model.state_dict())
-    messages = {'weight': 'merge', 'first': 'first clean image', "the judge's": "judge's images"}
+    messages = {'weight': 'merge', 'first': 'for clean images', "the judge's": "judge's images"}
     with pytest.raises(FloatingPointError, match=messages.get(where, r'stem\.0')):
         denoise_pairs_(model, [(clean, worse)], PairConfig(ridge=1e-2))
     assert all(torch.equal(a.nan_to_num(), b.nan_to_num())
