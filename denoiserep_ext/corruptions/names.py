@@ -1,7 +1,7 @@
 """What corruptions are called, and specifications of them: ``jpeg_compression@3``."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..core.checks import is_integer
@@ -85,4 +85,24 @@ def expand(names: Iterable[str]) -> tuple[str, ...]:
         found.update(dict.fromkeys(GROUPS.get(name, (name, ))))
     if not found:
         raise ValueError('No corruption is named.')
+    return tuple(found)
+
+
+def from_words(words: Iterable[str], severities: Sequence[int]) -> tuple[Corruption, ...]:
+    """Corruptions of a command line, each once, in the order given.
+
+    Args:
+        words: ``NAME@SEVERITY``, or a name or group, which stands for all of ``severities``.
+        severities: 1 to 5.
+
+    Raises:
+        ValueError: see :func:`parse` and :func:`expand`.
+    """
+    found: dict[Corruption, None] = {}
+    for word in words:
+        if '@' in word:
+            found[parse(word)] = None
+        else:
+            found.update(dict.fromkeys(Corruption(name, severity) for name in expand([word])
+                                       for severity in severities))
     return tuple(found)
