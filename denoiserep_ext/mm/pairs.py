@@ -74,7 +74,7 @@ class TrainImages:
 def judge_of(model: nn.Module) -> str:
     """How a judge compares a model's outputs: class scores as such, of segmentors at every place; the
     features of others."""
-    return 'kl' if _scores_classes(model) else 'feature'
+    return 'js' if _scores_classes(model) else 'feature'
 
 
 def outputs_through(parts: Iterable[str]) -> Callable[[nn.Module, dict], Any]:
