@@ -27,7 +27,7 @@ from ..reid.checkpoint import num_classes
 from ..reid.config import settings_of
 from ..reid.hooks import DenoisingHook, EpochSeed
 from .costs import inference_costs, predictor_share
-from .stages import Host, Stage
+from .stages import NOT_TRAINED, Host, Stage
 
 
 class FastReID(Host):
@@ -37,7 +37,10 @@ class FastReID(Host):
 
     def read_config(self, path: str | Path, options: dict[str, Any]):
         # Each stage has its own start; the config's may not be there yet.
-        return read_config(path, ['MODEL.WEIGHTS', '', *(x for pair in options.items() for x in pair)])
+        cfg = read_config(path, ['MODEL.WEIGHTS', '', *(x for pair in options.items() for x in pair)])
+        if settings_of(cfg).shown is not None:
+            raise ValueError(NOT_TRAINED)
+        return cfg
 
     def control(self, config):
         if config.MODEL.META_ARCHITECTURE != 'DenoiseRep':

@@ -10,9 +10,10 @@ from mmengine.config import Config
 
 from ..mm import launch
 from ..mm.stacks import mim_name
+from ..pairs.options import NOISE
 from . import measure
 from .measure import without_hook
-from .stages import Host, Stage
+from .stages import NOT_TRAINED, Host, Stage
 
 
 class OpenMMLab(Host):
@@ -24,6 +25,8 @@ class OpenMMLab(Host):
         cfg = launch.read_config(path)
         if options:
             cfg.merge_from_dict(options)
+        if any(hook.get('noise') == NOISE for hook in cfg.get('custom_hooks') or []):
+            raise ValueError(NOT_TRAINED)
         return cfg
 
     def control(self, config: Config) -> Config:

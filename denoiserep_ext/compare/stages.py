@@ -17,6 +17,9 @@ from ..core.files.export import export_plain
 from ..core.files.writing import write_json
 
 ROWS = ('baseline', 'control', 'denoiserep')
+NOT_TRAINED = ("Noise 'corruption' is fitted once and trains nothing, so no training can be compared. "
+               'Run it (mim train; FastReID: --one-pass) and compare its checkpoint with the one it '
+               'started from by tools/robustness.py.')
 
 
 class Host(ABC):
@@ -26,7 +29,11 @@ class Host(ABC):
 
     @abstractmethod
     def read_config(self, path: str | Path, options: dict[str, Any]) -> Any:
-        """Read a config file and override some of its keys."""
+        """Read a config file and override some of its keys.
+
+        Raises:
+            ValueError: if nothing in it is trained.
+        """
 
     @abstractmethod
     def control(self, config: Any) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
 from torch import nn
@@ -17,11 +16,13 @@ from ..core.fit.learning import Learner
 from ..core.fit.learning_options import LearningOptions
 from ..core.fit.recipes import Recipe, enter_phase_
 from ..core.layer.config import DenoiseRepConfig
-from ..core.layer.selection import find_part
+from ..core.layer.selection import by_part, find_part
+from ..pairs.options import NOISE
 from ..registry import HOOKS
 from .converting import convert_or_adopt_
-from .host import bare_model, check_host
+from .host import DenoisingHook, bare_model, check_host
 from .options import denoise_config, selection_of
+from .pair_hook import PairHook
 from .pausing import make_pausable_, pause_, train_outside_
 from .plain_checkpoints import PlainCheckpoints, companion_of
 from .position import block_ends, by_epoch, position
@@ -31,13 +32,16 @@ from .start import warn_of_random_weights
 
 
 @HOOKS.register_module()
-class DenoiseRepHook(Hook):
+class DenoiseRepHook(DenoisingHook):
     """Trains noise predictors in front of a backbone's layers and saves them fused.
 
     One line is enough: ``custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook')]``. Training
     starts from whatever weights the config loads; every checkpoint it writes is plain (stock keys,
     fused weights) and carries what ``--resume`` needs under the key ``denoiserep``. In testing the
     hook does nothing: the checkpoint is fused already.
+
+    With ``noise='corruption'`` noise is shown rather than assumed, and nothing is trained: the result is
+    a :class:`~denoiserep_ext.mm.pair_hook.PairHook`, whose options are described there.
 
     Args:
         recipe: ``'joint'``, everything at once; ``'alternate'``, blocks of ``period``, predictors
@@ -68,13 +72,19 @@ class DenoiseRepHook(Hook):
 
     priority = 'VERY_HIGH'  # convert before EMAHook copies the model
 
+    def __new__(cls, *args: Any, **options: Any) -> DenoisingHook:
+        """This hook, or the one that takes out noise that is shown."""
+        if options.get('noise') == NOISE:
+            return PairHook(*args, **options)
+        return super().__new__(cls)
+
     def __init__(self, recipe: str = 'joint', solver: str = 'one_pass',
                  target: str | Sequence[str] | None = None, period: int | None = None,
                  interval: int = 100, moment_tokens: int | None = 256,
                  moment_interval: int | None = None, decay: float = 0.9,
                  optimizer: dict | None = None, lr_mult: float | None = None,
                  loss_weight: float | None = None, **denoise: Any) -> None:
-        own = tuple(inspect.signature(type(self)).parameters)[:-1]
+        own = tuple(inspect.signature(type(self).__init__).parameters)[1:-1]
         self.target, denoise['layers'] = selection_of({'target': target, **denoise})
         self.config = denoise_config({'solver': solver, **denoise}, also=own)
         if period is not None and recipe != 'alternate':
@@ -101,10 +111,7 @@ class DenoiseRepHook(Hook):
     @property
     def selected(self) -> dict[str, Any]:
         """What selects layers, by the part of the model to convert."""
-        if not isinstance(self.config.layers, dict):
-            return {self.target: self.config.layers}
-        return {'.'.join(filter(None, (self.target, part))): layers
-                for part, layers in self.config.layers.items()}
+        return by_part(self.target, self.config.layers)
 
     # Set-up
 
@@ -112,7 +119,7 @@ class DenoiseRepHook(Hook):
         """Convert the model, unless the runner only evaluates."""
         if not isinstance(runner._train_loop, BaseLoop) or self._serves(runner):
             return
-        check_host(runner, [hook for hook in runner.hooks if isinstance(hook, DenoiseRepHook)])
+        check_host(runner)
         if self._loaded_early is runner and runner.iter:
             raise ValueError('The runner was resumed before DenoiseRepHook converted the model, which '
                              'takes fused weights for raw ones: set load_from and resume=True in the '

@@ -2,12 +2,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
+
+
+class DenoisingHook(Hook):
+    """A hook that denoises the runner's model, of which there must be one.
+
+    Attributes:
+        selected: What selects layers, by the part of the model.
+    """
+
+    selected: dict[str, Any]
 
 
 def bare_model(runner) -> nn.Module:
@@ -15,15 +26,14 @@ def bare_model(runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def check_host(runner, hooks: Sequence[Hook]) -> None:
-    """Refuse hosts whose weights or steps are handled behind the hook's back.
+def check_runner(runner) -> None:
+    """Refuse runners whose weights are handled behind a hook's back, and several of our hooks.
 
     Args:
-        runner: About to train, its optimiser built.
-        hooks: All its DenoiseRepHooks.
+        runner: About to train.
 
     Raises:
-        TypeError: for a runner, model wrapper or optimiser of another kind.
+        TypeError: for a runner or model wrapper of another kind.
         ValueError: for settings or hooks that do not go together.
     """
     if not isinstance(runner, Runner):
@@ -33,23 +43,52 @@ def check_host(runner, hooks: Sequence[Hook]) -> None:
     if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
         raise TypeError(f'DenoiseRepHook works with a bare model or MMDistributedDataParallel, not '
                         f'with {type(runner.model).__name__}.')
+    if runner.cfg.get('efficient_conv_bn_eval'):
+        raise ValueError('efficient_conv_bn_eval reads the convs\' weights past their forward and '
+                         'would bypass DenoiseRep: remove it from the config.')
+    hooks = [hook for hook in runner.hooks if isinstance(hook, DenoisingHook)]
+    if len({type(hook) for hook in hooks}) > 1:
+        raise ValueError("One DenoiseRepHook has noise='corruption', which is fitted once, and another "
+                         'one trains: run the first, and start the other from its checkpoint.')
+    if len(hooks) > 1:
+        raise ValueError(f'There are {len(hooks)} DenoiseRepHooks, and each would denoise the model '
+                         f'once more: {_one_for_all(hooks)}.')
+
+
+def check_host(runner) -> None:
+    """Refuse, besides, hosts whose steps are handled behind the back of a hook that trains.
+
+    Args:
+        runner: About to train, its optimiser built.
+
+    Raises:
+        TypeError, ValueError: see :func:`check_runner`; for an optimiser of another kind, too.
+    """
+    check_runner(runner)
     wrapper = runner.optim_wrapper
     if not isinstance(wrapper, OptimWrapper) or isinstance(wrapper, OptimWrapperDict):
         raise TypeError(f'DenoiseRepHook needs one optimizer, whose steps it can pause, not '
                         f'{type(wrapper).__name__}: give optim_wrapper a single one.')
-    if runner.cfg.get('efficient_conv_bn_eval'):
-        raise ValueError('efficient_conv_bn_eval reads the convs\' weights past their forward and '
-                         'would bypass DenoiseRep: remove it from the config.')
-    if len(hooks) > 1:
-        raise ValueError(f'There are {len(hooks)} DenoiseRepHooks, and each would fold its predictors '
-                         f'into every checkpoint once more: {_one_for_all(hooks)}.')
     for hook in runner.hooks:
         if isinstance(hook, EMAHook) and getattr(hook, 'src_model', None) is bare_model(runner):
             raise ValueError('EMAHook has copied the model before DenoiseRepHook could convert it: '
                              'give EMAHook a lower priority (its default, NORMAL, is fine).')
 
 
-def _one_for_all(hooks: Sequence[Hook]) -> str:
+def check_ends_early(runner) -> None:
+    """Refuse train loops that cannot be told that nothing is left to train.
+
+    Raises:
+        TypeError: naming the loop.
+    """
+    loop = runner._train_loop
+    if not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
+        raise TypeError(f"noise='corruption' leaves nothing to train and cannot end a "
+                        f'{type(loop).__name__}: set train_cfg to an EpochBasedTrainLoop or '
+                        f'IterBasedTrainLoop.')
+
+
+def _one_for_all(hooks: Sequence[DenoisingHook]) -> str:
     """How to say in one hook what several say."""
     parts = {}
     for hook in hooks:

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..core.layer.config import DenoiseRepConfig
+from ..pairs.options import NOISE, refuse_shown
 from .images import name_of
 
 
@@ -19,8 +20,9 @@ def denoise_config(options: Mapping[str, Any], also: tuple[str, ...] = ()) -> De
         also: Names that the caller takes itself, for the error message.
 
     Raises:
-        ValueError: naming an unknown option and the known ones.
+        ValueError: naming an option that is unknown or of noise that is shown.
     """
+    refuse_shown(options, options.get('noise', 'unit'))
     known = [field.name for field in fields(DenoiseRepConfig)]
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -31,12 +33,14 @@ def denoise_config(options: Mapping[str, Any], also: tuple[str, ...] = ()) -> De
 
 def selection_of(hook: Mapping[str, Any]) -> tuple[str, Any]:
     """What a hook's options convert: a part of the model, and the layers within it. Several targets
-    are the whole model, with the same selection of layers in each.
+    are the whole model, with the same selection of layers in each. By default layers are ``'auto'``, and
+    ``'all'`` where noise is shown.
 
     Raises:
         ValueError: for a target that names no part, or that and ``layers`` both naming several.
     """
-    target, layers = hook.get('target'), hook.get('layers', 'auto')
+    usual = 'all' if hook.get('noise') == NOISE else 'auto'
+    target, layers = hook.get('target'), hook.get('layers', usual)
     if target is None:
         return '' if isinstance(layers, Mapping) else 'backbone', layers
     if isinstance(target, str):

@@ -15,6 +15,9 @@ from fastreid.config import get_cfg as fastreid_cfg
 from ..core.fit.learning import LearningOptions
 from ..core.fit.recipes import Recipe
 from ..core.layer.config import DenoiseRepConfig
+from ..core.pairs.config import PairConfig
+from ..pairs import options as shown
+from ..pairs.options import NOISE, ShownNoise, refuse_shown, shown_noise
 
 logger = logging.getLogger('fastreid.denoiserep')
 
@@ -28,23 +31,35 @@ def add_denoiserep_config(cfg: CfgNode) -> CfgNode:
     * ``META_ARCH``: the meta-architecture that is converted;
     * ``TARGET``: dotted name of the part of it to convert, ``''`` for all; None is its backbone (all
       of an ``MGN``, whose branches are copies of backbone stages);
-    * ``RECIPE``, ``PERIOD``: who trains when; ``PERIOD`` counts epochs.
+    * ``RECIPE``, ``PERIOD``: who trains when; ``PERIOD`` counts epochs;
+    * ``NOISE`` ``corruption``: noise that is shown, fitted by ``--one-pass`` and never trained, with
+      ``CORRUPTIONS`` (names with or without ``@SEVERITY``, or groups), ``SEVERITY`` of names
+      without one, ``IMAGES`` (how many are drawn; -1: all) and, in capitals, the settings of
+      :class:`~denoiserep_ext.PairConfig` except ``judge``.
 
     Beside them, for any meta-architecture: ``SEED`` (-1: a new one each run, as FastReID does; >= 0:
     runs repeat and resume exactly), ``DATASETS.ROOT`` ('': the environment's FASTREID_DATASETS) and
     ``MODEL.BACKBONE.PRETRAIN_UNSAFE`` (True: our backbones take a ``PRETRAIN_PATH`` that can run code;
     only for files you trust).
     """
-    node = CfgNode({'META_ARCH': 'Baseline', 'TARGET': None, 'RECIPE': 'joint', 'PERIOD': 10})
-    for options in (DenoiseRepConfig, LearningOptions):
-        node.update({field.name.upper(): field.default for field in fields(options)})
-    node.LAYERS = None  # 'auto'; yacs lets None become a string or a list
-    node.LOSS_WEIGHT = 0.1  # the authors' for re-identification
-    cfg.MODEL.DENOISEREP = node
+    cfg.MODEL.DENOISEREP = _defaults()
     cfg.SEED = -1
     cfg.DATASETS.ROOT = ''
     cfg.MODEL.BACKBONE.PRETRAIN_UNSAFE = False
     return cfg
+
+
+def _defaults() -> CfgNode:
+    node = CfgNode({'META_ARCH': 'Baseline', 'TARGET': None, 'RECIPE': 'joint', 'PERIOD': 10,
+                    'CORRUPTIONS': (), 'SEVERITY': shown.SEVERITY, 'IMAGES': shown.IMAGES})
+    for options in (PairConfig, DenoiseRepConfig, LearningOptions):
+        node.update({field.name.upper(): field.default for field in fields(options)})
+    del node['JUDGE']  # embeddings are compared by their cosine
+    # yacs lets None become anything: a string or a list of layers ('auto', or 'all' where noise is
+    # shown), a number for RIDGE ('auto').
+    node.LAYERS = node.RIDGE = None
+    node.LOSS_WEIGHT = 0.1  # the authors' for re-identification
+    return node
 
 
 def remove_denoiserep_config(cfg: CfgNode) -> CfgNode:
@@ -62,13 +77,15 @@ def get_cfg() -> CfgNode:
 
 @dataclass(frozen=True)
 class Settings:
-    """``MODEL.DENOISEREP``, validated; see :func:`add_denoiserep_config`."""
+    """``MODEL.DENOISEREP``, validated; see :func:`add_denoiserep_config`. Where noise is shown, that of
+    ``config`` is not looked at: it says which layers."""
 
     meta_arch: str
     target: str
     config: DenoiseRepConfig
     recipe: Recipe
     options: LearningOptions
+    shown: ShownNoise | None
 
 
 def settings_of(cfg: CfgNode) -> Settings:
@@ -82,11 +99,38 @@ def settings_of(cfg: CfgNode) -> Settings:
     if target is None:
         target = '' if node.META_ARCH == 'MGN' else 'backbone'
     try:
-        config = DenoiseRepConfig(**{**_values(node, DenoiseRepConfig), 'layers': node.LAYERS or 'auto'})
+        noise = _shown(node)
+        config = (DenoiseRepConfig(layers=noise.config.layers) if noise is not None else
+                  DenoiseRepConfig(**{**_values(node, DenoiseRepConfig),
+                                      'layers': node.LAYERS or 'auto'}))
         return Settings(node.META_ARCH, target, config, Recipe(node.RECIPE, node.PERIOD),
-                        LearningOptions(**_values(node, LearningOptions)))
+                        LearningOptions(**_values(node, LearningOptions)), noise)
     except (TypeError, ValueError) as error:
         raise ValueError(f'MODEL.DENOISEREP: {error}') from error
+
+
+def _shown(node: CfgNode) -> ShownNoise | None:
+    """The noise that is shown, if it is; an option counts as given where it is not at its default."""
+    given = {name.lower(): node[name] for name, usual in _defaults().items() if node[name] != usual}
+    if node.NOISE != NOISE:
+        refuse_shown(given, node.NOISE)
+        return None
+    for name in ('meta_arch', 'target', 'recipe', 'period', 'noise'):
+        given.pop(name, None)
+    if given.get('images') == -1:
+        given['images'] = None
+    return shown_noise({'layers': 'all', **given})
+
+
+def refuse_training(cfg: CfgNode) -> None:
+    """See that what a config asks for can be trained.
+
+    Raises:
+        ValueError: for noise that is shown.
+    """
+    if cfg.MODEL.META_ARCHITECTURE == 'DenoiseRep' and settings_of(cfg).shown is not None:
+        raise ValueError(f'MODEL.DENOISEREP.NOISE {NOISE} is fitted once to a trained model and never '
+                         f'trained: give --one-pass FOLDER, a folder of unlabelled images.')
 
 
 def _values(node: CfgNode, options: type) -> dict:

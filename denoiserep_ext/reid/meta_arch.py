@@ -24,7 +24,7 @@ REFUSED = {
 @META_ARCH_REGISTRY.register()
 def DenoiseRep(cfg) -> nn.Module:
     """Build ``MODEL.DENOISEREP.META_ARCH`` and convert it; the result *is* that model, so its keys are
-    the stock ones and plain or fused checkpoints load into it.
+    the stock ones and plain or fused checkpoints load into it. With noise that is shown it stays plain.
 
     Until predictors are fitted it computes what it always did. Predictors are buffers at first: the
     host builds its optimiser and DDP wrapper from this model, and they concern neither.
@@ -46,6 +46,8 @@ def DenoiseRep(cfg) -> nn.Module:
         raise ValueError(f'MODEL.DENOISEREP.META_ARCH {settings.meta_arch!r} is not registered: there '
                          f'are {", ".join(known)}.')
     model = META_ARCH_REGISTRY.get(settings.meta_arch)(cfg)
+    if settings.shown is not None:
+        return model  # its layers are rewritten, and stay plain
     report = convert_(find_part(model, settings.target), settings.config)
     for name, layer in denoise_layers(model):
         layer.denoiser.trainable_(False)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from fastreid.data.build import fast_batch_collator
 from fastreid.data.common import CommDataset
 from fastreid.data.transforms import build_transforms
 from fastreid.utils import comm
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -20,32 +21,43 @@ from ..core.layer.fusion import fused_state_dict, step_sizes
 from ..datasets.folders import images_below
 from .config import settings_of
 from .models import load_model
+from .pairs import denoise_folder_, pair_loader
 
 logger = logging.getLogger('fastreid.denoiserep')
+
 
 def out_file(cfg: CfgNode) -> Path:
     """Where the denoised weights go."""
     return Path(cfg.OUTPUT_DIR) / 'model_denoised.pth'
 
 
-def check_one_pass(cfg: CfgNode, folder: Path) -> None:
+def check_one_pass(cfg: CfgNode, folder: Path, processes: int = 1) -> None:
     """See that everything is in place before anything is written.
+
+    Args:
+        cfg: FastReID config with our keys.
+        folder: Folder of images.
+        processes: How many will share them.
 
     Raises:
         ValueError: without ``MODEL.WEIGHTS``, or for a setting that cannot be.
         FileNotFoundError: without images.
         FileExistsError: if the denoised weights are there already.
+        ImportError: without the library of corruptions, where it is needed.
     """
     images_below(folder)
-    settings_of(cfg)
+    shown = settings_of(cfg).shown
     if not cfg.MODEL.WEIGHTS:
         raise ValueError('--one-pass denoises a trained model: give its checkpoint as MODEL.WEIGHTS.')
     if out_file(cfg).exists():
         raise FileExistsError(f'{out_file(cfg)} exists: remove it or choose another OUTPUT_DIR.')
+    if shown is not None:
+        pair_loader(cfg, shown, folder).check(shown.config.held_out, processes)
 
 
-def fit_folder(cfg: CfgNode, folder: Path) -> Path:
-    """Fit every predictor on the images below a folder and write the fused model.
+def fit_folder(cfg: CfgNode, folder: Path) -> Path | None:
+    """Fit every predictor on the images below a folder and write the fused model. Noise that is shown
+    is fitted layer by layer instead, see :func:`~denoiserep_ext.reid.pairs.denoise_folder_`.
 
     Images are read as in testing; several processes share them.
 
@@ -55,7 +67,7 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path:
         folder: Folder of images; labels, if the names have any, are not looked at.
 
     Returns:
-        The file written: weights under stock keys, for stock FastReID.
+        The file written: weights under stock keys, for stock FastReID. None if a judge found no gain.
 
     Raises:
         ValueError: if the checkpoint is of another model.
@@ -65,17 +77,24 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path:
     if cfg.MODEL.META_ARCHITECTURE != 'DenoiseRep':
         cfg.MODEL.DENOISEREP.META_ARCH = cfg.MODEL.META_ARCHITECTURE
         cfg.MODEL.META_ARCHITECTURE = 'DenoiseRep'
+    settings = settings_of(cfg)
     model = load_model(cfg, cfg.MODEL.WEIGHTS)
+    if settings.shown is not None:
+        gains = denoise_folder_(model, cfg, settings, folder)
+        return _write(model.state_dict(), out_file(cfg)) if gains else None
     paths = images_below(folder)
     loader, probe = _batches(cfg, paths)
     losses = fit_one_pass_(model, loader, forward=_forward, probe=probe)
     sizes = step_sizes(model)
     logger.info('Fitted on %d images of %s, without labels.\n%s', len(paths), folder, '\n'.join(
         f'{name:<60} loss {losses[name]:.4f}  |W\' - W| / |W| {sizes[name]:.2e}' for name in losses))
-    out = out_file(cfg)
+    return _write(fused_state_dict(model), out_file(cfg))
+
+
+def _write(state: Mapping[str, Tensor], out: Path) -> Path:
     if comm.is_main_process():
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole({'model': fused_state_dict(model)}, str(out))
+        write_whole({'model': state}, str(out))
         logger.info('Wrote %s: plain weights, to be tested with the stock config.', out)
     comm.synchronize()
     return out

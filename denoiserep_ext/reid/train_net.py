@@ -17,6 +17,7 @@ from fastreid.utils import comm
 from ..core.files.writing import write_json
 from . import Trainer, read_config
 from .checkpoint import last_checkpoint
+from .config import refuse_training
 from .datasets import check_data
 from .hooks import seed_all
 from .launch import launch
@@ -29,7 +30,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.description = __doc__.splitlines()[0]
     parser.add_argument('--one-pass', metavar='FOLDER', type=Path,
                         help='no training: fit the predictors on the images below FOLDER, without '
-                        'labels, and write MODEL.WEIGHTS denoised to OUTPUT_DIR/model_denoised.pth')
+                        'labels, and write MODEL.WEIGHTS denoised to OUTPUT_DIR/model_denoised.pth; '
+                        'with MODEL.DENOISEREP.NOISE corruption on those images and worse versions '
+                        'of them')
     return parser.parse_args(argv)
 
 
@@ -82,15 +85,17 @@ def run(argv: list[str] | None = None) -> int:
     try:
         cfg = read_config(args.config_file, args.opts)
         if args.one_pass is not None:
-            check_one_pass(cfg, args.one_pass)
+            check_one_pass(cfg, args.one_pass, args.num_gpus * args.num_machines)
         elif args.eval_only and not cfg.MODEL.WEIGHTS:
             raise ValueError('--eval-only needs MODEL.WEIGHTS.')
         else:
+            if not args.eval_only:
+                refuse_training(cfg)
             check_data(cfg, not args.eval_only, args.num_gpus * args.num_machines)
             check_resume(cfg, args)
         cfg.freeze()
         launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args, cfg))
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, ImportError) as error:
         print(f'train_net: {error}', file=sys.stderr)
         return 2
     return 0

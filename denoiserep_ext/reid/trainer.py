@@ -21,6 +21,7 @@ from ..core.layer.fusion import held_fused
 from ..core.layer.layers import denoise_layers
 from .checkpoint import PlainCheckpointer, best_metric
 from .compat import loading
+from .config import refuse_training
 from .datasets import data_root
 from .divergence import divergence_named
 from .hooks import DenoisingHook, EpochSeed, IterationPrinter, unwrapped
@@ -42,6 +43,7 @@ class Trainer(DefaultTrainer):
 
     def build_hooks(self) -> list[HookBase]:
         """FastReID's hooks, ours first: before evaluation, checkpoints and the writers of logs."""
+        refuse_training(self.cfg)
         self.checkpointer = PlainCheckpointer.of(self.checkpointer)
         hooks = super().build_hooks()
         if is_converted(self.model):

@@ -1,4 +1,5 @@
 """Every shipped config: loaded, built, two iterations of the real Runner, one evaluation."""
+import json
 import re
 from functools import cache
 from importlib import import_module
@@ -13,18 +14,21 @@ from denoiserep_ext.compare.measure import without_hook
 from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.datasets.digits import write_image_folder
 from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes
+from denoiserep_ext.mm.models import build_model
+from denoiserep_ext.mm.options import without_denoiserep
 from tests.mm.helpers import load, train
-from tests.mm.miniature import WRITERS
+from tests.mm.miniature import COUNT, WRITERS
 from tests.mm.shrink import shrink_
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob('mm*/[!_]*/*.py'))
 RECIPES = ('alternate', 'joint', 'frozen')
+SHOWN = 'frozen-corruption'  # nothing is trained
 METRIC = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
 
 
 def recipe_of(path):
-    return next((r for r in RECIPES if f'denoiserep-{r}_' in path.name), None)
+    return next((r for r in (*RECIPES, SHOWN) if f'denoiserep-{r}_' in path.name), None)
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +64,8 @@ def marks(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', [pytest.param(path, marks=marks(path)) for path in CONFIGS], ids=str)
+@pytest.mark.parametrize('path', [pytest.param(path, marks=marks(path)) for path in CONFIGS
+                                  if recipe_of(path) != SHOWN], ids=str)
 def test_config_trains_and_evaluates(path, data, tmp_path, monkeypatch):
     monkeypatch.chdir(data)
     pytest.importorskip(path.parts[0])
@@ -85,6 +90,29 @@ def test_config_trains_and_evaluates(path, data, tmp_path, monkeypatch):
         layers = [layer for _, layer in denoise_layers(runner.model)]
         assert layers and all(layer.denoiser.fitted for layer in layers)
         assert [layer.step for layer in layers] == list(range(len(layers), 0, -1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', [path for path in CONFIGS if recipe_of(path) == SHOWN], ids=str)
+def test_config_takes_out_noise_that_is_shown(path, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data)
+    pytest.importorskip(path.parts[0])
+    cfg = Config.fromfile(ROOT / path)
+    assert cfg.load_from, 'DenoiseRep starts from a trained baseline'
+    hook, = [h for h in cfg.custom_hooks if h['type'].endswith('DenoiseRepHook')]
+    assert (hook.recipe, hook.noise) == ('frozen', 'corruption')
+    shrink_(cfg, None)
+    hook.update(positions=4, held_out=0.5)
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), path.stem
+
+    runner = train(cfg)
+    assert runner.iter == 0
+    assert runner.message_hub.get_scalar(f'val/{METRIC[path.parts[0]]}').current() >= -1
+    state = load(Path((tmp_path / 'last_checkpoint').read_text()))['state_dict']
+    assert state.keys() == build_model(without_denoiserep(cfg)).state_dict().keys()
+    assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
+    report = json.loads((tmp_path / 'denoiserep_pairs.json').read_text())
+    assert report['worse'] == list(hook.corruptions) and report['images'] == COUNT // 2
 
 
 @pytest.mark.parametrize('folder, models', [

@@ -57,6 +57,12 @@ def test_control_is_the_config_without_the_hook():
         without_hook(Config.fromfile(CONFIGS / 'vit-tiny_1xb64_digits.py'))
 
 
+def test_noise_that_is_shown_is_no_training_to_compare():
+    config = CONFIGS / 'vit-tiny_denoiserep-frozen-corruption_1xb64_digits.py'
+    with pytest.raises(ValueError, match='trains nothing, so no training can be compared'):
+        OpenMMLab().read_config(config, {})
+
+
 def test_bad_plans_are_refused(tmp_path):
     cfg = Config.fromfile(CONFIGS / 'vit-tiny_denoiserep-joint_1xb64_digits.py')
     with pytest.raises(ValueError, match='either a config that trains the baseline or'):

@@ -46,6 +46,19 @@ def select(model: nn.Module, layers: Layers | Mapping[str, Layers]) -> Selection
     return choice
 
 
+def by_part(target: str, layers: Layers | Mapping[str, Layers]) -> dict[str, Layers]:
+    """A selection in a part of a model as a mapping of parts, which :func:`select` takes for the whole
+    model.
+
+    Args:
+        target: The part's dotted name, ``''`` for all of it.
+        layers: What to select in it.
+    """
+    if not isinstance(layers, Mapping):
+        return {target: layers}
+    return {'.'.join(filter(None, (target, part))): inner for part, inner in layers.items()}
+
+
 def find_part(model: nn.Module, name: str) -> nn.Module:
     """A part of a model by its dotted name, ``''`` for all of it.
 
