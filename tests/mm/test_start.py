@@ -1,5 +1,4 @@
 """The hook says where training starts from random weights."""
-import logging
 
 import pytest
 from mmengine.model import BaseModule
@@ -44,5 +43,6 @@ def test_every_way_to_name_trained_weights_is_known(tmp_path, digits, model, war
     runner = build(classifier_config(tmp_path, digits))
     runner.cfg.model = model
     warn_of_random_weights(runner)
-    logging.shutdown()
+    for handler in runner.logger.handlers:
+        handler.flush()
     assert warnings_of(tmp_path) == warned

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .compiling import outside_graph
 from .config import DenoiseRepConfig
 from .folding import check_finite, fold
 from .layer_types import layer_type_of
@@ -194,15 +195,13 @@ def denoise_class(plain_type: type) -> type:
                  'apply_weight': staticmethod(layer_type.apply)})
 
 
-# Draws stay out of compiled graphs. This is torch.compiler.disable, which takes more than a second to
-# import, from the first call on.
-@torch._disable_dynamo
+@outside_graph
 def _observe(layer: DenoiseLayer, features: Tensor) -> None:
     if not in_backward():
         for observer in layer.observers:
             observer(layer, features)
 
 
-@torch._disable_dynamo
+@outside_graph
 def _fresh_noise(layer: DenoiseLayer, like: Tensor) -> Tensor:
     return layer.denoiser.train_noise(layer, like)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from .compiling import outside_graph
 from .denoise_layer import DenoiseLayer
 from .layers import denoise_layers
 from .sampling import draw, seeded
@@ -124,7 +125,7 @@ def _drop_uncollected(model: nn.Module, _args) -> None:
             break
 
 
-@torch._disable_dynamo
+@outside_graph
 def _forget(model: nn.Module) -> None:
     if not in_backward():
         for observer in loss_observers(model):
