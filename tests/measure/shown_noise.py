@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = options.parse_args(arguments)
     data = start()
     if args.quick:
-        args.noises, args.methods, images, limit = LADDER[:1], list(METHODS)[:3], 64, 200
+        args.noises, args.methods, images, limit = LADDER[:1], list(METHODS)[:3], 16, 100
     else:
         images, limit = 500, None
     chosen = {'plain': lambda model, sample, seed: None}

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument('--held', action='store_true', help='score on held-out train images')
     options.add_argument('--noise', choices=NOISES, default='Gaussian, sd 20')
     args = options.parse_args(arguments)
-    bench = Bench(start(), held=args.held, limit=200 if args.quick else None)
+    bench = Bench(start(), held=args.held, limit=100 if args.quick else None)
     model = bench.model()
     head = ('', 'worse', 'clean', 'layers')
     plain = ('plain', *(f'{bench.right(model, noise).mean():.1f}' for noise in (args.noise, 'clean')),
