@@ -63,12 +63,23 @@ def load_resnet20(data: Path) -> ResNet20:
     return model.eval()
 
 
+def load_pixels(data: Path, split: str) -> tuple[np.ndarray, Tensor]:
+    """Images as a camera gives them, uint8 [N, 32, 32, 3], and labels [N]."""
+    file = np.load(data / f'cifar10_subset/{split}.npz')
+    return file['x'].transpose(0, 2, 3, 1), torch.from_numpy(file['y']).long()
+
+
+def normalise(pixels: np.ndarray) -> Tensor:
+    """What the model reads [N, 3, 32, 32]."""
+    images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32)) / 255
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
+    return (images - mean) / std
+
+
 def load_images(data: Path, split: str) -> tuple[Tensor, Tensor]:
     """Normalised images [N, 3, 32, 32] and labels [N]."""
-    file = np.load(data / f'cifar10_subset/{split}.npz')
-    images = torch.from_numpy(file['x']).float() / 255
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
-    return (images - mean) / std, torch.from_numpy(file['y']).long()
+    pixels, labels = load_pixels(data, split)
+    return normalise(pixels), labels
 
 
 @torch.no_grad()
