@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from fastreid.engine.hooks import PeriodicCheckpointer
 from fastreid.engine.train_loop import HookBase
@@ -37,13 +38,19 @@ class Trainer(DefaultTrainer):
 
     Args:
         cfg: Config read by :func:`~denoiserep_ext.reid.config.read_config`.
+
+    Raises:
+        ValueError: for noise that is shown, which is never trained.
     """
 
     denoising: DenoisingHook | None = None
 
+    def __init__(self, cfg: CfgNode) -> None:
+        refuse_training(cfg)
+        super().__init__(cfg)
+
     def build_hooks(self) -> list[HookBase]:
         """FastReID's hooks, ours first: before evaluation, checkpoints and the writers of logs."""
-        refuse_training(self.cfg)
         self.checkpointer = PlainCheckpointer.of(self.checkpointer)
         hooks = super().build_hooks()
         if is_converted(self.model):

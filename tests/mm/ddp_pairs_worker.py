@@ -13,8 +13,8 @@ from tests.mm.helpers import build, classifier_config
 def main(out: str, digits: str, baseline: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group('gloo')
-    hook = dict(recipe='frozen', noise='corruption', corruptions=['contrast@5'], images=48,
-                target='backbone.layer4', positions=8, held_out=0.25)
+    hook = dict(recipe='frozen', noise='corruption', corruptions=['contrast@5'], images=96,
+                target='backbone.layer4', positions=8)
     cfg = classifier_config(Path(out) / 'run', Path(digits), backbone='resnet', hook=hook,
                             load_from=baseline, launcher='pytorch',
                             model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None,

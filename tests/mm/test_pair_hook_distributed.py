@@ -1,4 +1,5 @@
 """Noise that is shown, in two processes under DDP on gloo."""
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def test_ranks_share_the_images_and_end_with_the_weights_written(tmp_path, digit
     assert equal(first['state'], second['state'])
     written = weights(tmp_path / 'run/epoch_0.pth')
     assert equal(first['state'], written)
+    assert json.loads((tmp_path / 'run/denoiserep_pairs.json').read_text())['denoised']
     assert not equal(written, weights(baseline('resnet')))
     # Each tries the first image of all; apart from that one, none is read twice.
-    assert len(first['read']) == 24 and len(set(second['read']) - set(first['read'])) == 24
+    assert len(first['read']) == 48 and len(set(second['read']) - set(first['read'])) == 48

@@ -36,9 +36,10 @@ def config_file(tmp_path_factory, digits):
 @pytest.fixture
 def one_pass(config_file, baseline, digits, tmp_path):
     """Run the command on the train images with more options; its exit status."""
-    def call(*options, out=tmp_path / 'out'):
-        return run(['--config-file', config_file, '--one-pass', str(digits / 'bounding_box_train'),
-                    'MODEL.WEIGHTS', baseline, 'OUTPUT_DIR', str(out), *SHOWN, *options])
+    def call(*options, folder=digits / 'bounding_box_train', out=tmp_path / 'out'):
+        return run(['--config-file', config_file, '--one-pass', str(folder),
+                    'MODEL.WEIGHTS', baseline, 'OUTPUT_DIR', str(out), *SHOWN,
+                    *options])
     return call
 
 
@@ -102,7 +103,6 @@ def test_no_gain_writes_no_model_and_says_so(one_pass, tmp_path, monkeypatch):
     (('FORM', 'kernel'), "Unknown form 'kernel'"),
     (('IMAGES', '0'), 'images must be an integer >= 1'),
     (('IMAGES', '4'), '4 images in batches of 30 are too few'),
-    (('CORRUPTIONS', "('zoom_blur@1',)"), 'zoom_blur needs images of at least 32 x 32 px'),
     (('NOISE', 'unit'), "corruptions belongs to noise='corruption', not to 'unit'"),
 ])
 def test_settings_that_do_not_fit_are_named_and_nothing_written(one_pass, tmp_path, capsys, options,
@@ -110,6 +110,16 @@ def test_settings_that_do_not_fit_are_named_and_nothing_written(one_pass, tmp_pa
     named = [f'MODEL.DENOISEREP.{x}' if i % 2 == 0 else x for i, x in enumerate(options)]
     assert one_pass(*named) == 2
     assert words in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_damaged_images_are_named_and_nothing_written(one_pass, tmp_path, capsys):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number in range(10):
+        (folder / f'{number}.png').write_bytes(b'no image')
+    assert one_pass(folder=folder) == 2
+    assert f'{folder}/' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
 
 

@@ -26,6 +26,8 @@ def test_control_is_the_inner_architecture():
         host.read_config(CONFIGS / 'osnet_x0-25.yml', {'SOLVER.MAX_EPOCHS': 7})
     with pytest.raises(ValueError, match='has no DenoiseRep'):
         host.control(host.read_config(CONFIGS / 'osnet_x0-25.yml', {}))
+    with pytest.raises(ValueError, match='trains nothing, so no training can be compared'):
+        host.read_config(CONFIGS / 'osnet_x0-25_denoiserep-frozen-corruption.yml', {})
 
 
 @pytest.mark.slow
