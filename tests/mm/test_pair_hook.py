@@ -1,15 +1,18 @@
 """Noise that is shown, in the real Runner: what is written, scored, refused, resumed."""
 import copy
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
+from mmengine.runner import TestLoop
 
 from denoiserep_ext import DenoiseRepHook, PairConfig, denoise_pairs_
 from denoiserep_ext.core.files.plain import KEY
+from denoiserep_ext.mm.host import check_ends_early
 from denoiserep_ext.mm.models import build_model
 from denoiserep_ext.mm.pair_hook import PairHook
 from tests.mm.dense import dense_config
@@ -271,3 +274,8 @@ def test_what_stands_in_the_way_is_named_and_nothing_written(tmp_path, digits, b
     with pytest.raises(error, match=words):
         train(Config(cfg.to_dict()))
     assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_train_loop_of_another_kind_is_refused():
+    with pytest.raises(TypeError, match='cannot end a TestLoop: set train_cfg to an EpochBasedTrainLoop'):
+        check_ends_early(SimpleNamespace(_train_loop=object.__new__(TestLoop)))
