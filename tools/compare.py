@@ -14,6 +14,7 @@ from mmengine.config import DictAction
 
 from denoiserep_ext.compare import report
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
+from denoiserep_ext.compare.programs import interrupt_on_signals
 from denoiserep_ext.core.files.writing import write_json
 
 
@@ -72,11 +73,15 @@ def compare(args, path, start):
 
 def main():
     args = parse_args()
+    interrupt_on_signals()
     try:
         reports = [compare(args, path, start)
                    for path, start in zip(args.config, args.baseline or args.checkpoint)]
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         sys.exit(f'compare: {error}')
+    except KeyboardInterrupt:
+        sys.exit(f'compare: interrupted; what is done is in {args.work_dir}, and the same command goes '
+                 f'on from there.')
     picture = args.work_dir / 'comparison.png'
     report.save_picture(reports, picture)
     print(f'\n{report.table(reports)}\n')

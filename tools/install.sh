@@ -54,13 +54,17 @@ pip install -q -c "$constraints" torch torchvision numpy
 if ! "$venv/bin/python" -c 'import mmcv.ops' 2>/dev/null; then
   say "$mmcv with compiled ops: about 10 minutes on 2 cores the first time, then pip has the wheel"
   # Without --no-build-isolation it would build against no torch at all, silently without ops.
+  set -m  # in a process group of its own, which is ended as a whole where this script is
   MMCV_WITH_OPS=1 pip install -q -c "$constraints" --no-build-isolation "$mmcv" &
   build=$!
+  set +m
+  trap 'kill -- -$build 2>/dev/null' EXIT
   while sleep 30; do
     kill -0 $build 2>/dev/null || break
     say "still building $mmcv"
   done
   wait $build
+  trap - EXIT
 fi
 "$venv/bin/python" -c 'import mmcv.ops; print("mmcv", mmcv.__version__, "with ops")' || {
   echo "install: $mmcv was built without ops. Remove $venv and run this again; the build needs g++," \

@@ -1,7 +1,6 @@
 """All stages of a comparison, several at a time, and what they add up to."""
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..paired import interval
+from .programs import stop_programs, threads_each
 from .stages import ROWS, Host, Stage
 
 
@@ -83,9 +83,11 @@ class Comparison:
                                 running[pool.submit(extra.run)] = extra
                     bar.set_postfix_str(', '.join(f'{s.name}: {s.last_line()}' for s in
                                                   running.values() if s.started)[:110])
-            except BaseException:
+            except BaseException as error:
                 for future in running:
                     future.cancel()
+                if isinstance(error, KeyboardInterrupt):
+                    stop_programs()  # the pool would wait for them
                 raise
         return sorted(results, key=lambda r: (ROWS.index(r['row']), r['seed']))
 
@@ -96,10 +98,9 @@ class Comparison:
 
     def _stage(self, row: str, seed: int, checkpoint: Path | None, **change) -> Stage:
         train = {'control': self.stock, 'denoiserep': self.config}.get(row)
-        threads = max(1, len(os.sched_getaffinity(0)) // self.jobs)
         return Stage(host=self.host, row=row, seed=seed, folder=self.work_dir / f'seed{seed}' / row,
                      **{'train': train, **change}, test=self.stock, checkpoint=checkpoint,
-                     threads=threads)
+                     threads=threads_each(self.jobs))
 
 
 def summarise(results: list[dict]) -> dict[str, dict[str, dict[str, float]]]:

@@ -3,10 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -15,6 +12,7 @@ from typing import Any
 
 from ..core.files.export import export_plain
 from ..core.files.writing import write_json
+from .programs import run_program
 
 ROWS = ('baseline', 'control', 'denoiserep')
 NOT_TRAINED = ("Noise 'corruption' is fitted once and trains nothing, so no training can be compared. "
@@ -134,19 +132,7 @@ class Stage:
         Raises:
             RuntimeError: with the end of the log, if it fails.
         """
-        programs = Path(sys.executable).parent
-        environment = {**os.environ, 'OMP_NUM_THREADS': str(self.threads),
-                       'PATH': f'{programs}{os.pathsep}{os.environ["PATH"]}'}
-        log = self.folder / 'log.txt'
-        with log.open('a') as stream:
-            stream.write(f'$ {" ".join(command)}\n')
-            stream.flush()
-            status = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT,
-                                    stdin=subprocess.DEVNULL, env=environment).returncode
-        if status:
-            end = '\n'.join(log.read_text(errors='replace').splitlines()[-25:])
-            raise RuntimeError(f'{self.name}: {" ".join(command[:3])} failed ({status}); the log is '
-                               f'{log}:\n{end}')
+        run_program(self.name, command, self.folder / 'log.txt', self.threads)
 
     def _fingerprint(self) -> str:
         parts = ['' if self.train is None else self.host.text(self.train), self.host.text(self.test),

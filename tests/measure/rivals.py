@@ -5,22 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from denoiserep_ext.core.fit import norms
 from tests.measure.bench import Sample
 from tests.measure.cifar import ResNet20
 
 EPOCHS, BATCH = 20, 64
 
 
-@torch.no_grad()
 def adapt_norms_(model: nn.Module, sample: Sample) -> None:
-    """Statistics of BatchNorm taken from the worse images (Schneider et al., NeurIPS 2020, without
-    the mix with the trained statistics)."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0  # what one batch of all images says
-    model.train()
-    model(torch.cat(sample.worse))
-    model.eval()
+    """Statistics of BatchNorm taken from the worse images, all in one batch."""
+    norms.adapt_norms_(model, [torch.cat(sample.worse)])
 
 
 @torch.no_grad()
