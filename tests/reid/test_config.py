@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from denoiserep_ext import cli
+from denoiserep_ext import PairConfig, cli
 from denoiserep_ext.core.fit.learning import LearningOptions
 from denoiserep_ext.core.layer.config import DenoiseRepConfig
 from denoiserep_ext.reid import get_cfg, read_config
@@ -18,8 +18,11 @@ def test_every_option_has_its_default():
     assert settings.options == LearningOptions(loss_weight=0.1)
     assert (settings.meta_arch, settings.target) == ('Baseline', 'backbone')
     assert settings.recipe.name == 'joint'
-    keys = {f.name.upper() for kind in (DenoiseRepConfig, LearningOptions) for f in fields(kind)}
-    assert keys | {'META_ARCH', 'TARGET', 'RECIPE', 'PERIOD', 'LR_MULT'} == set(cfg.MODEL.DENOISEREP)
+    assert settings.shown is None
+    keys = {f.name.upper() for kind in (DenoiseRepConfig, LearningOptions, PairConfig)
+            for f in fields(kind)} - {'JUDGE'}
+    own = {'META_ARCH', 'TARGET', 'RECIPE', 'PERIOD', 'CORRUPTIONS', 'SEVERITY', 'IMAGES'}
+    assert keys | own == set(cfg.MODEL.DENOISEREP)
 
 
 def test_options_reach_the_core(tmp_path):
