@@ -19,6 +19,7 @@ from torch import Tensor
 from .triton_tiles import decays, load_row, load_steps, pixel_of, scan_steps, softplus, store_steps
 
 _STATES_AT_A_TIME = 1024  # of a program: steps of a chunk x channels x states
+_STEPS = 16, 64  # of a chunk, at least and at most
 
 
 class TritonScan(torch.autograd.Function):
@@ -84,9 +85,11 @@ class _Tiles:
         self.batch, self.directions, length, channels = delta.shape
         states = triton.next_power_of_2(A.shape[2])
         # Neighbouring channels are neighbours in memory: 32 of them fill its transactions.
-        block = min(triton.next_power_of_2(channels), max(1, min(32, _STATES_AT_A_TIME // 16 // states)))
-        steps = max(16, _STATES_AT_A_TIME // (block * states))
-        steps = min(steps, 64, max(16, triton.next_power_of_2(length)))
+        least, most = _STEPS
+        block = min(triton.next_power_of_2(channels), 32,
+                    max(1, _STATES_AT_A_TIME // least // states))
+        steps = min(max(least, _STATES_AT_A_TIME // block // states), most,
+                    max(least, triton.next_power_of_2(length)))
         self.chunks, self.channel_blocks = triton.cdiv(length, steps), triton.cdiv(channels, block)
         self.grid = self.batch * self.directions, self.channel_blocks
         height, width = size or (0, 0)

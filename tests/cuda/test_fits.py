@@ -1,0 +1,126 @@
+"""Fits on a GPU are those of the CPU."""
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from denoiserep_ext import PairConfig, convert_, denoise_pairs_, fit_one_pass_, fuse_
+from tests.cuda.conftest import DEVICE
+from tests.helpers import TinyNet
+
+ROOT = Path(__file__).parents[2]
+
+
+def batches(count=4):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(16, 3, 12, 12, generator=generator) for _ in range(count)]
+
+
+def pairs():
+    generator = torch.Generator().manual_seed(2)
+    for clean in batches(6):
+        yield clean, clean + 0.5 * torch.randn(clean.shape, generator=generator)
+
+
+def one_pass(model, **options):
+    convert_(model)
+    fit_one_pass_(model, batches(), **options)
+    fuse_(model)
+    return model.state_dict()
+
+
+def from_pairs(model, config=None):
+    denoise_pairs_(model, pairs(), config)
+    return model.state_dict()
+
+
+def on_both(fit, device, dtype, channels_last=False):
+    """State dicts fitted on the CPU and on the device, and that of the start."""
+    model = TinyNet(8).eval().to(dtype)
+    other = copy.deepcopy(model).to(device)
+    if channels_last:
+        other = other.to(memory_format=torch.channels_last)
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+    return start, fit(model), {k: v.cpu() for k, v in fit(other).items()}
+
+
+def assert_same_step(start, ours, theirs, tolerance):
+    """Changes of the weights, relative to the largest of each tensor."""
+    moved = 0
+    for name, value in theirs.items():
+        step = (value - start[name]).abs().max().item() if value.is_floating_point() else 0
+        moved += step > 0
+        torch.testing.assert_close(ours[name], value, rtol=0, atol=tolerance * max(step, 1e-3),
+                                   msg=lambda text, name=name: f'{name}: {text}')
+    assert moved
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_one_pass(device, channels_last):
+    """All vectors: those drawn come from the device's own generator."""
+    start, cpu, gpu = on_both(lambda m: one_pass(m.double(), tokens=None), device, torch.float64,
+                              channels_last)
+    assert_same_step(start, gpu, cpu, 1e-8)
+
+
+def test_one_pass_in_float32(device):
+    start, cpu, gpu = on_both(lambda m: one_pass(m, tokens=None, dtype=torch.float64), device,
+                              torch.float32)
+    assert_same_step(start, gpu, cpu, 1e-2)
+
+
+@pytest.mark.parametrize('form', ['patch', 'pointwise', 'scale', 'bias'])
+def test_pairs(device, form):
+    """The same positions on both: they are drawn on the CPU."""
+    config = PairConfig(form=form, ridge=1e-2)
+    start, cpu, gpu = on_both(lambda m: from_pairs(m, config), device, torch.float64)
+    assert_same_step(start, gpu, cpu, 1e-6)
+
+
+def test_pairs_in_float32(device):
+    start, cpu, gpu = on_both(lambda m: from_pairs(m, PairConfig(ridge=1e-2)), device, torch.float32)
+    assert_same_step(start, gpu, cpu, 1e-2)
+
+
+def test_pairs_under_autocast_stay_near(device, record_error):
+    """A pass in mixed precision fits nearly the same weights: sums are in float64 all the same."""
+    def mixed(model):
+        place = next(model.parameters()).device
+        if place.type == 'cpu':
+            return from_pairs(model, PairConfig(ridge=1e-2))
+
+        def forward(model, batch):
+            with torch.autocast(place.type, torch.bfloat16):
+                return model(batch.to(place)).float()
+        denoise_pairs_(model, pairs(), PairConfig(ridge=1e-2), forward=forward)
+        return model.state_dict()
+
+    if device.type == 'cpu':
+        pytest.skip('compares a GPU with the CPU')
+    start, cpu, gpu = on_both(mixed, device, torch.float32)
+    steps = torch.cat([(v - start[k]).flatten() for k, v in cpu.items() if v.is_floating_point()])
+    apart = torch.cat([(v - gpu[k]).flatten() for k, v in cpu.items() if v.is_floating_point()])
+    distance = (apart.norm() / steps.norm()).item()
+    record_error('pairs in bfloat16 on a GPU, distance over the step', distance)
+    assert distance < 0.2
+
+
+def test_nccl(tmp_path):
+    """A process group of one on NCCL, the most that one GPU allows: fits with its collectives end as
+    without a group."""
+    result = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=1',
+         '-m', 'tests.cuda.nccl_worker', str(tmp_path / 'group.pt')],
+        cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    group = torch.load(tmp_path / 'group.pt', weights_only=True)
+    torch.manual_seed(0)
+    model = TinyNet(8).eval().to(DEVICE)
+    alone = {'one pass': one_pass(copy.deepcopy(model), tokens=None),
+             'pairs': from_pairs(copy.deepcopy(model), PairConfig(ridge=1e-2))}
+    for name, state in alone.items():
+        start = {k: v.cpu() for k, v in model.state_dict().items()}
+        assert_same_step(start, group[name], {k: v.cpu() for k, v in state.items()}, 1e-2)
