@@ -24,7 +24,6 @@ def device():
 def _full_precision(monkeypatch):
     """Float32 is to mean float32: convolutions would be in TF32 otherwise."""
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, 'allow_tf32', False)
 
 
 @pytest.fixture(autouse=True)

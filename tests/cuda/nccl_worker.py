@@ -33,7 +33,7 @@ def train(model: torch.nn.Module) -> None:
     model.train()
     wrapped = DistributedDataParallel(model, device_ids=[0] if DEVICE == 'cuda' else None)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    for images in batches():
+    for images in batches(model):
         wrapped(images.to(DEVICE)).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -14,26 +14,27 @@ from tests.helpers import TinyNet
 ROOT = Path(__file__).parents[2]
 
 
-def batches(count=4):
-    generator = torch.Generator().manual_seed(1)
-    return [torch.randn(16, 3, 12, 12, generator=generator) for _ in range(count)]
+def batches(model, count=4):
+    """Images in the model's precision."""
+    generator, dtype = torch.Generator().manual_seed(1), model.head.weight.dtype
+    return [torch.randn(16, 3, 12, 12, generator=generator).to(dtype) for _ in range(count)]
 
 
-def pairs():
+def pairs(model):
     generator = torch.Generator().manual_seed(2)
-    for clean in batches(6):
-        yield clean, clean + 0.5 * torch.randn(clean.shape, generator=generator)
+    for clean in batches(model, 6):
+        yield clean, clean + 0.5 * torch.randn(clean.shape, generator=generator).to(clean)
 
 
 def one_pass(model, **options):
     convert_(model)
-    fit_one_pass_(model, batches(), **options)
+    fit_one_pass_(model, batches(model), **options)
     fuse_(model)
     return model.state_dict()
 
 
 def from_pairs(model, config=None):
-    denoise_pairs_(model, pairs(), config)
+    denoise_pairs_(model, pairs(model), config)
     return model.state_dict()
 
 
@@ -61,7 +62,7 @@ def assert_same_step(start, ours, theirs, tolerance):
 @pytest.mark.parametrize('channels_last', [False, True])
 def test_one_pass(device, channels_last):
     """All vectors: those drawn come from the device's own generator."""
-    start, cpu, gpu = on_both(lambda m: one_pass(m.double(), tokens=None), device, torch.float64,
+    start, cpu, gpu = on_both(lambda m: one_pass(m, tokens=None), device, torch.float64,
                               channels_last)
     assert_same_step(start, gpu, cpu, 1e-8)
 
@@ -95,7 +96,7 @@ def test_pairs_under_autocast_stay_near(device, record_error):
         def forward(model, batch):
             with torch.autocast(place.type, torch.bfloat16):
                 return model(batch.to(place)).float()
-        denoise_pairs_(model, pairs(), PairConfig(ridge=1e-2), forward=forward)
+        denoise_pairs_(model, pairs(model), PairConfig(ridge=1e-2), forward=forward)
         return model.state_dict()
 
     if device.type == 'cpu':

@@ -16,7 +16,7 @@ def denoising(device, dtype=torch.float32, channels_last=False, scale=0.1):
     """A converted model with random predictors, and images for it."""
     model = TinyNet(16).eval().to(dtype=dtype)
     images = torch.randn(4, 3, 12, 12, dtype=dtype)
-    convert_(model, DenoiseRepConfig(layers='all', steps=(500, )))
+    convert_(model, DenoiseRepConfig(layers='all', steps=(500, ) * 5, update='posterior'))
     randomise_(model, scale)
     model, images = model.to(device), images.to(device)
     if channels_last:

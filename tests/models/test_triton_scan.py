@@ -182,10 +182,10 @@ def test_views_are_read_as_they_are(anywhere):
     assert torch.equal(selective_scan(*strided, 'triton'), selective_scan(*values, 'triton'))
 
 
-@runs
-def test_the_same_twice(anywhere):
+@pytest.mark.skipif(DEVICE == 'cpu', reason='the interpreter runs one program after the other')
+def test_the_same_twice():
     """Nothing is summed in the order in which programs happen to end."""
-    values = [x.to(DEVICE) for x in inputs(2, 2, few(200), few(40), 2, torch.float32)]
+    values = [x.to(DEVICE) for x in inputs(2, 2, 200, 40, 2, torch.float32)]
     results = []
     for _ in range(2):
         leaves = [x.clone().requires_grad_() for x in values]
