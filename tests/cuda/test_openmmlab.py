@@ -1,4 +1,8 @@
 """The hook in mmengine's real Runner on a GPU, in mixed precision."""
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -65,3 +69,14 @@ def test_channels_last(tmp_path, digits, device):  # noqa: F811
     assert all(m.weight.is_contiguous(memory_format=torch.channels_last)
                for m in runner.model.modules() if isinstance(m, nn.Conv2d))
     assert all(layer.denoiser.fitted for _, layer in denoise_layers(runner.model))
+
+
+def test_ddp_in_mixed_precision(tmp_path, digits, device):  # noqa: F811
+    result = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=1',
+         '-m', 'tests.cuda.runner_worker', str(tmp_path), str(digits)],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    plain = load_model(classifier_config(tmp_path / 'stock', digits, backbone='resnet'),
+                       tmp_path / 'epoch_2.pth')
+    assert all(torch.isfinite(v).all() for v in plain.state_dict().values())
