@@ -156,12 +156,17 @@ def shrunk(covariance: Tensor, samples: float) -> Tensor:
 
 def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = False,
                     centred: bool = False) -> Affine:
-    """Posterior mean of the class mean given an embedding, ``m + C (C + lambda N)^-1 (x - m)``, with C
-    the covariance of class means and N the covariance within classes.
+    """Posterior mean of an embedding without its noise, ``m + K (K + lambda N)^-1 (x - m)``, with N the
+    covariance within classes and C that of the class means.
+
+    At strength 1 all of N is noise, and what is kept is the class mean: ``K = C``. Below 1 a part of N
+    is noise and the rest of it is kept, ``K = C + (1 - lambda) N``, so the map tends to the identity
+    with lambda; ``C (C + lambda N)^-1`` would not, but to a projection onto the few directions in which
+    class means differ. Above 1 more noise is assumed than was measured, ``K = C``.
 
     Args:
         moments: Of labelled embeddings.
-        strength: lambda, how much of N is taken for noise (>= 0); 0 is the identity.
+        strength: lambda, the share of N that is taken for noise (>= 0); 0 is the identity.
         new_classes: Whether the map is for other classes than those measured (re-identification). These
             are then a sample, and C is an estimate from it, shrunk as N always is (see
             :func:`shrunk`); taken as it is, it would deny new classes all directions but as many as
@@ -183,11 +188,12 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
     classes = int((moments.counts > 0).sum())
     noise = shrunk(noise, moments.all.count - classes)
     clean = shrunk(clean, classes - 1) if new_classes else clean
-    factor, failed = torch.linalg.cholesky_ex(clean + strength * noise)
+    kept = clean + max(0.0, 1 - strength) * noise
+    factor, failed = torch.linalg.cholesky_ex(kept + strength * noise)
     if failed:
         raise ValueError('within_class: the embeddings do not vary within classes, so there is no noise '
                          'to take out.')
-    weight = torch.cholesky_solve(clean, factor).mT.contiguous()
+    weight = torch.cholesky_solve(kept, factor).mT.contiguous()
     return _about(mean, weight, centred)
 
 
