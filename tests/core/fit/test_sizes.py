@@ -1,8 +1,6 @@
 """The size of a change is told, and a large one is warned of."""
 import warnings
 
-import warnings
-
 import pytest
 import torch
 
