@@ -13,6 +13,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from denoiserep_ext.compare import report
+from denoiserep_ext.compare.alive import signs_of_life
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
 from denoiserep_ext.compare.programs import interrupt_on_signals
 from denoiserep_ext.core.files.writing import write_json
@@ -60,10 +61,10 @@ def compare(args, path, start):
     if metric not in results[0]['metrics']:
         raise ValueError(f'there is no metric {metric!r}: {", ".join(results[0]["metrics"])}')
     last = next(r for r in results if r['row'] == 'denoiserep')
-    print('fused against unfused' + ('' if args.skip_costs else ', timings in turns') + ' ...',
-          flush=True)
-    costs = host.costs(config, last['checkpoint'], last['plain'], folder / 'timing',
-                       not args.skip_costs)
+    with signs_of_life('comparing fused with unfused features'
+                       + ('' if args.skip_costs else ' and timing steps')):
+        costs = host.costs(config, last['checkpoint'], last['plain'], folder / 'timing',
+                           not args.skip_costs)
     result = {'name': name, 'seeds': args.seeds, 'metric': metric, 'results': results,
               'summary': summarise(results), 'verdict': f'{name}: {verdict(results, metric)}',
               'costs': costs, 'layers': report.layer_figures(results)}
