@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from denoiserep_ext.command_line import HelpFormatter
 from denoiserep_ext.core.files.writing import write_json
 
 from . import inference, memory, one_pass, pairs, report, scan, training
@@ -24,8 +25,9 @@ SECTIONS = ('training', 'pass', 'after the pass', 'inference', 'memory', 'pairs'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
+                                     formatter_class=HelpFormatter)
+    parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS),
+                        help='what is measured')
     parser.add_argument('--models', nargs='+', choices=list(MODELS), default=['vit-s', 'resnet50'],
                         help='for the pass, inference and memory; training takes the first')
     parser.add_argument('--sizes-of', nargs='+', choices=list(CLASSIFIERS),
@@ -38,8 +40,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=7, help='timed batches of the pass')
     parser.add_argument('--pairs', type=int, default=256, help='images, each clean and worse')
     parser.add_argument('--variants', nargs='+', choices=list(training.VARIANTS),
-                        default=list(training.VARIANTS))
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmarks'))
+                        default=list(training.VARIANTS), help='of training')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmarks'),
+                        help='where everything goes')
     parser.add_argument('--out', type=Path, help='JSON to write (default: results.json in work-dir)')
     return parser.parse_args()
 

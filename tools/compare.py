@@ -6,28 +6,35 @@ DenoiseRep (.yml). The control is the same config without it; both start from th
 Training and testing are the host's own (mim train, mim test; FastReID's trainer and evaluator); the
 fused file is tested with the config that has no DenoiseRep. Run it again to go on where it stopped.
 """
-import argparse
 import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
 
+from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.compare import report
 from denoiserep_ext.compare.alive import signs_of_life
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
 from denoiserep_ext.compare.programs import interrupt_on_signals
 from denoiserep_ext.core.files.writing import write_json
 
+EXAMPLE = """three seeds, a baseline trained for each:
+  python tools/compare.py configs/mmpretrain/digits/vit-tiny_denoiserep-joint_1xb64_digits.py \\
+      --baseline configs/mmpretrain/digits/vit-tiny_1xb64_digits.py --seeds 0 1 2
+"""
+
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('config', nargs='+', help='config(s) with DenoiseRep')
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument('--baseline', nargs='+', help='config(s) that train the baselines')
     start.add_argument('--checkpoint', nargs='+', help='trained baseline(s)')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], metavar='N',
+                        help='of the runs')
     parser.add_argument('--metric', help='metric of the picture (default: the first one)')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'),
+                        help='where everything goes; what is done there is not done again')
     parser.add_argument('--jobs', type=int, default=1, help='programs at a time')
     parser.add_argument('--skip-costs', action='store_true', help='do not time anything')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
