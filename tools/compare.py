@@ -15,6 +15,7 @@ from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.compare import report
 from denoiserep_ext.compare.alive import signs_of_life
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
+from denoiserep_ext.compare.picture import save_picture
 from denoiserep_ext.compare.programs import interrupt_on_signals
 from denoiserep_ext.core.files.writing import write_json
 
@@ -91,7 +92,7 @@ def main():
         sys.exit(f'compare: interrupted; what is done is in {args.work_dir}, and the same command goes '
                  f'on from there.')
     picture = args.work_dir / 'comparison.png'
-    report.save_picture(reports, picture)
+    save_picture(reports, picture)
     print(f'\n{report.table(reports)}\n')
     print(f'picture: {picture}; figures: {args.work_dir}/*/comparison.json')
 

@@ -13,6 +13,7 @@ from .host import Host
 from .noise import Collected, Outcome, Setting, Source
 from .scores import named
 from .sweep import Plan, Sweep, run_sweep
+from .sweep_picture import save_picture
 
 NO_GAIN = 'No gain, no model written (--write-anyway writes the best one all the same).'
 
@@ -104,7 +105,7 @@ def _save_sweep(result: Sweep, figures: dict[str, Any], out: Path) -> None:
     data, picture = _sweep_files(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(figures, data)
-    report.save_picture(result, picture, out.stem)
+    save_picture(result, picture, out.stem)
     print(f'figures and picture: {data}, {picture}')
 
 
