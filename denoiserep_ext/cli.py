@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', required=True)
 
     def command(name: str, purpose: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=purpose, description=purpose, formatter_class=HelpFormatter,
+        return commands.add_parser(name, help=purpose, description=purpose,
+                                   formatter_class=HelpFormatter,
                                    epilog=f'example, {EXAMPLES[name]}')
 
     inspect = command(

@@ -5,7 +5,7 @@ import argparse
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Adds its default to the help of every option that has a value, unless the help tells it in words."""
+    """Adds its default to the help of every option that takes a value, unless it is told in words."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, value = action.help, action.default

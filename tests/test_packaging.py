@@ -124,7 +124,8 @@ def carried():
 def test_source_distribution_and_wheel_carry_what_mim_looks_for(distributions):
     archive, wheel = distributions
     root = archive.name.removesuffix('.tar.gz')
-    in_archive = {name.removeprefix(f'{root}/') for name in tarfile.open(archive).getnames()}
+    with tarfile.open(archive) as files:
+        in_archive = {name.removeprefix(f'{root}/') for name in files.getnames()}
     in_wheel = set(zipfile.ZipFile(wheel).namelist())
     assert len(carried()) > 200
     assert {*carried(), 'README.md', 'LICENSE', 'CHANGELOG.md', 'pyproject.toml'} <= in_archive

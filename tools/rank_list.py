@@ -3,6 +3,7 @@
 
 Queries are drawn at random (--seed), not chosen by what became of them; --queries names them.
 """
+import argparse
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from denoiserep_ext.reid.pictures import save_distances, save_rank_lists
 from denoiserep_ext.reid.ranking import embed_test_set, rankings
 
 EXAMPLE = """four queries before and after:
-  python tools/rank_list.py --config-file your_config.yml --before model.pth --after denoised.pth --out pictures
+  python tools/rank_list.py --config-file your_config.yml --before model.pth --after denoised.pth \\
+      --out pictures
 """
 
 

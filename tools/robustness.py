@@ -35,7 +35,8 @@ def parse_args():
                         help=f'groups ({", ".join(GROUPS)}) or names: {", ".join(ALL)}')
     parser.add_argument('--severities', nargs='+', type=int, default=SEVERITIES, metavar='N',
                         help='1 (light) to 5 (heavy)')
-    parser.add_argument('--metric', help="metric of table and pictures; higher is better (default: the task's)")
+    parser.add_argument('--metric', help='metric of table and pictures; higher is better '
+                        "(default: the task's)")
     parser.add_argument('--worse', choices=WORSE, help='FastReID: what is made worse (default: both)')
     parser.add_argument('--limit', type=int, metavar='N',
                         help='draw N test images; FastReID: N queries, with the whole gallery '

@@ -118,7 +118,8 @@ class Denoised:
     def __str__(self) -> str:
         if self.cost is not None:
             return self.cost
-        width, sizes = max(map(len, self.layers)), {name: size for name, (_, size) in self.layers.items()}
+        width = max(map(len, self.layers))
+        sizes = {name: size for name, (_, size) in self.layers.items()}
         lines = [f"{name:<{width}}  {self.levels[name]}  loss {loss:.4f}  |W' - W| / |W| {size:.2e}"
                  for name, (loss, size) in self.layers.items()]
         return '\n'.join([*lines, describe(sizes), *filter(None, (warning_of(sizes), ))])

@@ -46,8 +46,9 @@ def save_picture(sweep: Sweep, path: Path, name: str) -> None:
     else:
         axes.set_xticks(range(len(columns)), [column.replace(', ', '\n') for column in columns])
     axes.set_ylabel(f'{plain.metric} on validation images')
-    axes.set_title(textwrap.fill(f'{name}: {plain.metric} by {"strength" if columns is None else "setting"}'
-                                 f' of the noise that is taken out', 80), fontsize=10)
+    by = 'strength' if columns is None else 'setting'
+    axes.set_title(textwrap.fill(f'{name}: {plain.metric} by {by} of the noise that is taken out', 80),
+                   fontsize=10)
     axes.tick_params(labelsize=8)
     axes.grid(axis='y', alpha=0.3)
     figure.legend(loc='outside lower center', ncols=3, fontsize=8)

@@ -110,7 +110,7 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
 
 
 class Bar(trials.tqdm):
-    """A progress bar that notes what it estimates by: steps done, and those of them it does not count."""
+    """Notes what it estimates by: steps that are done, those of them that do not count, all."""
 
     seen: list = []
 

@@ -95,8 +95,8 @@ def test_other_options_are_refused_with_the_usage_before_anything_is_installed(c
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_no_process_and_says_how_to_go_on(checkout, number):
     (checkout / '.venv/bin/python').write_text('#!/usr/bin/env bash\ntouch running\nsleep 7.32\n')
-    process = subprocess.Popen(['bash', checkout / 'tools/quickstart.sh', '--seeds', '4', '5'], text=True,
-                               start_new_session=True, stderr=subprocess.PIPE)
+    process = subprocess.Popen(['bash', checkout / 'tools/quickstart.sh', '--seeds', '4', '5'],
+                               text=True, start_new_session=True, stderr=subprocess.PIPE)
     while not (checkout / 'running').exists():
         assert process.poll() is None
         time.sleep(0.1)

@@ -28,5 +28,5 @@ def warning_of(sizes: Mapping[str, float]) -> str | None:
     """
     if fmean(sizes.values()) <= LARGE:
         return None
-    return (f'Strong denoising: {describe(sizes)}. Changes beyond {LARGE:.0%} often harm a model that is '
-            f'not trained further: score it, or choose a smaller strength (or step_stride).')
+    return (f'Strong denoising: {describe(sizes)}. Changes beyond {LARGE:.0%} often harm a model that '
+            f'is not trained further: score it, or choose a smaller strength (or step_stride).')
