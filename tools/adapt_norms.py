@@ -31,8 +31,8 @@ def parse_args():
                         help='1 (light) to 5 (heavy), of names without one')
     parser.add_argument('--images', type=int, default=1024, metavar='N',
                         help='how many are looked at; 0: all')
-    parser.add_argument('--image-folder', type=Path, help="take them from below this folder (default: the config's "
-                        'train set)')
+    parser.add_argument('--image-folder', type=Path, help='take them from below this folder '
+                        "(default: the config's train set)")
     parser.add_argument('--batch-size', type=int, default=BATCH,
                         help='images whose statistics are taken together')
     parser.add_argument('--workers', type=int, help="loading processes (default: the config's)")

@@ -21,6 +21,19 @@ from .running import RunningMoments
 from .sgd import PredictorSGD
 
 
+def figures_told(config: DenoiseRepConfig) -> str:
+    """What the figures in a host's log are, so that a large one is not taken for an error."""
+    if config.solver == 'one_pass':
+        loss = ('of the predictors in use, just before they are solved anew: far above the floor at '
+                'first, while they come from a few batches and features still move, and close to it '
+                'later')
+    else:
+        both = ', L1 + L2, while the floor is of L2 alone' if config.loss == 'l1+l2' else ''
+        loss = f'of the predictors that are trained{both}'
+    return (f'In the log, as means over layers: loss_denoise, the denoising loss {loss}; denoise_floor, '
+            f"the least L2 loss that a linear predictor can reach; denoise_step_size, ||W' - W|| / ||W||.")
+
+
 class Learner:
     """The predictors of a converted model while a host trains it.
 
