@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Control for tools/calibrate.py: BatchNorm statistics taken anew from images made worse.
+"""Control for tools/calibrate.py: BatchNorm statistics re-estimated from images made worse.
 
 Nothing else of the model changes (Schneider et al., NeurIPS 2020). CONFIG is a config of MMPretrain,
 MMDetection or MMSegmentation (.py) or of FastReID (.yml); images are drawn from its train set as
@@ -30,7 +30,7 @@ def parse_args():
     parser.add_argument('--severities', nargs='+', type=int, default=[3], metavar='N',
                         help='1 (light) to 5 (heavy), of names without one')
     parser.add_argument('--images', type=int, default=1024, metavar='N',
-                        help='how many are looked at; 0: all')
+                        help='how many are used; 0: all')
     parser.add_argument('--image-folder', type=Path, help='take them from below this folder '
                         "(default: the config's train set)")
     parser.add_argument('--batch-size', type=int, default=BATCH,

@@ -126,7 +126,7 @@ def add_assumed(group):
 def add_images(group):
     add = group.add_argument
     add('--images', type=int, default=1024, metavar='N',
-        help='how many are looked at; 0: all')
+        help='how many are used; 0: all')
     add('--image-folder', type=Path, help="take them from below this folder, unlabelled "
         "(default: the config's train set)")
     add('--batch-size', type=int, help="images at a time (default: the config's test batches)")
@@ -170,7 +170,7 @@ def read_share(text):
     """``(k, n)`` of ``K/N``."""
     index, slash, of = text.partition('/')
     if not (slash and index.isdecimal() and of.isdecimal()):
-        raise ValueError(f'share {text!r} is none: give K/N, say 1/4.')
+        raise ValueError(f'share {text!r} is not K/N, as in 1/4.')
     return int(index), int(of)
 
 

@@ -11,7 +11,7 @@ EXAMPLE = """the small ViT on the handwritten digits:
 def main():
     parser = runner_parser(__doc__, EXAMPLE)
     parser.add_argument('--resume', nargs='?', const='auto', help='go on from the latest checkpoint '
-                        'of the work directory, or from the one given (default: start anew)')
+                        'of the work directory, or from the one given (default: start from scratch)')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the batch size')

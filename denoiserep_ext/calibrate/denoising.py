@@ -140,7 +140,7 @@ def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising
     """
     host.restore()
     if moments.model != host.fingerprint():
-        raise ValueError('The moments were taken from a model of other weights: take them anew.')
+        raise ValueError('The moments were taken from a model of other weights: take them again.')
     if denoising.of_embedding:
         if moments.embedding is None:
             raise ValueError('The moments hold no labelled embeddings: take them with --noise '
@@ -157,5 +157,5 @@ def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising
         host.restore()
         odd = sorted(names.keys() ^ moments.layers.keys())
         raise ValueError(f'The moments are of another selection of layers ({", ".join(odd[:3])}): take '
-                         f'them anew, or with the same --layers and --target.')
+                         f'them again, or with the same --layers and --target.')
     return Denoised(solve_and_fuse_(host.model, moments.layers), names)

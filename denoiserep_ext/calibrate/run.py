@@ -111,7 +111,7 @@ def _save_sweep(result: Sweep, figures: dict[str, Any], out: Path) -> None:
 
 def _test(host: Host, collected: Collected, chosen: Setting,
           conditions: Sequence[Corruption | None]) -> dict[str, Any]:
-    """Plain and chosen model on the test set, which nothing before has looked at."""
+    """Plain and chosen model on the test set, which nothing before has used."""
     def scores() -> dict[str, float]:
         return {name: value for corruption in conditions
                 for name, value in named(host.test(corruption), corruption).items()}

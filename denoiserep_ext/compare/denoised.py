@@ -81,7 +81,7 @@ class Trial:
         return {'scores': self._score(rows), 'gains': gains}
 
     def status(self) -> str:
-        """What is under way."""
+        """What is being done."""
         line = last_line(self.folder / 'log.txt') if self.stage is None else self.stage.last_line()
         return f'{self.name} seed {self.seed}: {self.step}: {line}'
 

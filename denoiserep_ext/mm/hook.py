@@ -146,7 +146,8 @@ class DenoiseRepHook(DenoisingHook):
             return
         if KEY not in checkpoint:
             print_log('The checkpoint to resume from holds no DenoiseRep state: its weights are '
-                      'taken as plain ones and the predictors start anew.', 'current', logging.WARNING)
+                      'taken as plain ones and the predictors start from scratch.', 'current',
+                      logging.WARNING)
             return
         self._resumed = checkpoint[KEY]
         checkpoint['state_dict'] = unpack(self.model, checkpoint['state_dict'],

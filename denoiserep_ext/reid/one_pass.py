@@ -65,7 +65,7 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path | None:
     Args:
         cfg: FastReID config with our keys, ``MODEL.WEIGHTS`` included. A meta-architecture other than
             ``DenoiseRep`` is taken for the one to convert.
-        folder: Folder of images; labels, if the names have any, are not looked at.
+        folder: Folder of images; labels, if the names have any, are ignored.
 
     Returns:
         The file written: weights under stock keys, for stock FastReID. None if a judge found no gain.

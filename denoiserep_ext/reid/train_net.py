@@ -71,7 +71,7 @@ def save_results(results: dict[str, Any], cfg: CfgNode) -> None:
 
 def check_resume(cfg: CfgNode, args: argparse.Namespace) -> None:
     """See that there is what to resume from, if that is asked for. A folder without ``last_checkpoint``
-    starts anew.
+    starts from scratch.
 
     Raises:
         FileNotFoundError: if it names no checkpoint.
@@ -85,7 +85,7 @@ def run(argv: list[str] | None = None) -> int:
 
     Returns:
         Exit status: 0, or 2 for bad input or numbers that are not finite, said on stderr. Options, data
-        and weights are looked at before anything is written.
+        and weights are checked before anything is written.
     """
     args = parse_args(argv)
     logging.basicConfig(format='%(message)s')

@@ -238,7 +238,7 @@ def test_all_leaves_heads_and_position_networks():
 @pytest.mark.parametrize('layers, message', [
     ('nothing_like_this', 'Nothing to convert.*regular expression'),
     (['typo'], "no Linear or Conv2d has the name .*'typo'"),
-    ('(', 'no regular expression'),
+    ('(', 'is not a regular expression'),
 ])
 def test_selecting_nothing_is_an_error(layers, message):
     with pytest.raises(ValueError, match=message):
