@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by other scripts: long programs with a sign of life, and an end to all of it on Ctrl-C.
 job='' next=0 every=${SIGN_OF_LIFE:-30}
 
