@@ -35,6 +35,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = default_argument_parser()
     parser.description, parser.epilog = __doc__.splitlines()[0], EXAMPLE
     parser.formatter_class = HelpFormatter
+    for action in parser._actions:
+        if action.dest == 'dist_url':  # the only one that FastReID says nothing of
+            action.help = 'address at which the processes of several GPUs or machines meet'
     parser.add_argument('--one-pass', metavar='FOLDER', type=Path,
                         help='no training: fit the predictors on the images below FOLDER, without '
                         'labels, and write MODEL.WEIGHTS denoised to OUTPUT_DIR/model_denoised.pth; '
