@@ -43,7 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', choices=PRECISIONS, default='bfloat16' if DEVICE == 'cuda' else 'none',
                         help='mixed precision of training, the pass, inference, pairs and vmamba; '
                              'bfloat16 on a GPU, which it needs')
-    parser.add_argument('--scans', nargs='+', choices=list(scan.VARIANTS), default=list(scan.VARIANTS))
+    parser.add_argument('--scans', nargs='+', choices=list(scan.VARIANTS), default=list(scan.VARIANTS),
+                        help='of the selective scan')
     parser.add_argument('--variants', nargs='+', choices=list(training.VARIANTS),
                         default=list(training.VARIANTS), help='of training')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmarks'),
