@@ -86,13 +86,13 @@ def main():
     try:
         reports = [compare(args, path, start)
                    for path, start in zip(args.config, args.baseline or args.checkpoint)]
+        picture = args.work_dir / 'comparison.png'
+        save_picture(reports, picture)
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         sys.exit(f'compare: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare: interrupted; what is done is in {args.work_dir}, and the same command goes '
                  f'on from there.')
-    picture = args.work_dir / 'comparison.png'
-    save_picture(reports, picture)
     print(f'\n{report.table(reports)}\n')
     print(f'picture: {picture}; figures: {args.work_dir}/*/comparison.json')
 

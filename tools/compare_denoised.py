@@ -95,14 +95,13 @@ def main():
     try:
         trials = plan(args)
         results = run_trials(trials, args.jobs)
-        models = gather_trials(trials, results)
+        models, fitted = gather_trials(trials, results), trials[0].fitted
+        files = save_summary(models, args.work_dir, fitted)
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         sys.exit(f'compare_denoised: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare_denoised: interrupted; what is done is in {args.work_dir}, and the same '
                  f'command goes on from there.')
-    fitted = trials[0].fitted
-    files = save_summary(models, args.work_dir, fitted)
     lines = [table(models, fitted), '', *judged(trials, results), '',
              f'figures and picture: {", ".join(map(str, files))}']
     print('\n' + '\n'.join(lines))
