@@ -153,7 +153,7 @@ def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None =
 
     The model's weights, mode and BatchNorm statistics stay as they were. In a process group each
     process gives batches of its own, and all solve from the sum. A warning says where the predictors
-    would change the weights so much that the model is likely harmed, see
+    would change the weights so much that the model may be harmed, see
     :func:`~denoiserep_ext.step_sizes`.
 
     Args:
