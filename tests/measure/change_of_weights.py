@@ -3,6 +3,7 @@
 find out what is too much, not to choose a strength by."""
 from __future__ import annotations
 
+import argparse
 import copy
 from statistics import fmean
 
@@ -10,7 +11,7 @@ import torch
 
 from denoiserep_ext import DenoiseRepConfig, convert_, fit_one_pass_, step_sizes
 from tests.measure.cifar import load_images, load_resnet20
-from tests.measure.printing import parser, start, table
+from tests.measure.printing import start, table
 
 STRENGTHS = (0.0001, 0.001, 0.003, 0.01, 0.03, 0.1)
 
@@ -22,8 +23,10 @@ def accuracy(model, x, y) -> float:
     return 100 * (guesses == y).double().mean().item()
 
 
-def main() -> None:
-    args, data = parser(__doc__).parse_args(), start()
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--quick', action='store_true', help='a small part, to see that it runs')
+    args, data = parser.parse_args(argv), start()
     strengths = STRENGTHS[::5] if args.quick else STRENGTHS
     (images, _), test = load_images(data, 'train'), load_images(data, 'test')
     plain = load_resnet20(data).eval()
