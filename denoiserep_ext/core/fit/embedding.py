@@ -159,18 +159,18 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
     """Posterior mean of an embedding without its noise, ``m + K (K + lambda N)^-1 (x - m)``, with N the
     covariance within classes and C that of the class means.
 
-    At strength 1 all of N is noise, and what is kept is the class mean: ``K = C``. Below 1 a part of N
-    is noise and the rest of it is kept, ``K = C + (1 - lambda) N``, so the map tends to the identity
-    with lambda; ``C (C + lambda N)^-1`` would not, but to a projection onto the few directions in which
-    class means differ. Above 1 more noise is assumed than was measured, ``K = C``.
+    What is kept is the class mean, ``K = C``. For the classes measured C spans the few directions in
+    which their means differ, and with lambda ``C (C + lambda N)^-1`` tends to a projection onto them. So
+    below strength 1 the part of N that is not taken for noise is kept there, ``K = C + (1 - lambda) N``,
+    and weak noise changes little.
 
     Args:
         moments: Of labelled embeddings.
-        strength: lambda, the share of N that is taken for noise (>= 0); 0 is the identity.
+        strength: lambda, how much of N is taken for noise (>= 0); 0 is the identity.
         new_classes: Whether the map is for other classes than those measured (re-identification). These
             are then a sample, and C is an estimate from it, shrunk as N always is (see
             :func:`shrunk`); taken as it is, it would deny new classes all directions but as many as
-            there were classes. For the classes measured C is what it is.
+            there were classes. As an estimate it spans them all, and weak noise changes little anyway.
         centred: Leave the mean m out of the result. It tells no two embeddings apart, but where they
             are compared by the angle between them (cosine) it counts.
 
@@ -187,8 +187,7 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
     clean, noise = moments.between_and_within()
     classes = int((moments.counts > 0).sum())
     noise = shrunk(noise, moments.all.count - classes)
-    clean = shrunk(clean, classes - 1) if new_classes else clean
-    kept = clean + max(0.0, 1 - strength) * noise
+    kept = shrunk(clean, classes - 1) if new_classes else clean + max(0.0, 1 - strength) * noise
     factor, failed = torch.linalg.cholesky_ex(kept + strength * noise)
     if failed:
         raise ValueError('within_class: the embeddings do not vary within classes, so there is no noise '
