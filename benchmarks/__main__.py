@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from denoiserep_ext.command_line import HelpFormatter
 from denoiserep_ext.core.files.writing import write_json
 
 from . import inference, memory, one_pass, pairs, report, scan, training, vmamba
@@ -25,8 +26,9 @@ SECTIONS = ('training', 'pass', 'after the pass', 'inference', 'memory', 'pairs'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS))
+                                     formatter_class=HelpFormatter)
+    parser.add_argument('--sections', nargs='+', choices=SECTIONS, default=list(SECTIONS),
+                        help='what is measured')
     parser.add_argument('--models', nargs='+', choices=list(MODELS), default=['vit-s', 'resnet50'],
                         help='for the pass, inference and memory; training takes the first')
     parser.add_argument('--sizes-of', nargs='+', choices=list(CLASSIFIERS),
@@ -41,10 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', choices=PRECISIONS, default='bfloat16' if DEVICE == 'cuda' else 'none',
                         help='mixed precision of training, the pass, inference, pairs and vmamba; '
                              'bfloat16 on a GPU, which it needs')
-    parser.add_argument('--scans', nargs='+', choices=list(scan.VARIANTS), default=list(scan.VARIANTS))
+    parser.add_argument('--scans', nargs='+', choices=list(scan.VARIANTS), default=list(scan.VARIANTS),
+                        help='of the selective scan')
     parser.add_argument('--variants', nargs='+', choices=list(training.VARIANTS),
-                        default=list(training.VARIANTS))
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmarks'))
+                        default=list(training.VARIANTS), help='of training')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmarks'),
+                        help='where everything goes')
     parser.add_argument('--out', type=Path, help='JSON to write (default: results.json in work-dir)')
     args = parser.parse_args()
     if args.amp != 'none' and DEVICE == 'cpu':

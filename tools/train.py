@@ -2,11 +2,16 @@
 """Train any OpenMMLab config: what ``mim train denoiserep_ext CONFIG`` runs."""
 from denoiserep_ext.mm.launch import build_runner, load_config, runner_parser
 
+EXAMPLE = """the small ViT on the handwritten digits:
+  python -m denoiserep_ext digits data/digits
+  python tools/train.py configs/mmpretrain/digits/vit-tiny_1xb64_digits.py
+"""
+
 
 def main():
-    parser = runner_parser(__doc__)
+    parser = runner_parser(__doc__, EXAMPLE)
     parser.add_argument('--resume', nargs='?', const='auto', help='go on from the latest checkpoint '
-                        'of the work directory, or from the one given')
+                        'of the work directory, or from the one given (default: start from scratch)')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the batch size')

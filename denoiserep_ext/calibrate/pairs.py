@@ -140,7 +140,7 @@ class PairOptions(Source):
                                  f'processes, or --held-out 0.')
 
     def collect(self, host: Host, noises: Sequence[str]) -> Walks:
-        """Nothing beforehand: every walk reads its images anew. One image is tried."""
+        """Nothing beforehand: every walk reads its images itself. One image is tried."""
         loader = PairLoader(host, self.corruptions, self.seed)
         loader.probe()
         return Walks(host, self, loader)
@@ -195,7 +195,7 @@ class _Bar:
         self._bar: tqdm | None = None
 
     def show(self, share: float, text: str) -> None:
-        """Take the share done, and what is under way."""
+        """Take the share done, and what is being done."""
         if self._bar is None:
             self._bar = tqdm(
                 total=1.0, desc='denoising', disable=process_share()[0] > 0, smoothing=0, leave=False,

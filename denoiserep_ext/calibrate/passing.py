@@ -143,7 +143,7 @@ def _observe_layers(host: Host, selection: Any, seed: int, loader, tokens: int |
                     share: tuple[int, int], probe: Any) -> dict[str, Moments]:
     convert_(find_part(host.model, host.target), DenoiseRepConfig(layers=selection, seed=seed))
     for _, layer in denoise_layers(host.model):
-        # Predictors are not looked at before they are solved: one zero stands for all of each.
+        # Predictors are not read before they are solved: one zero stands for all of each.
         weight = layer.denoiser.weight
         layer.denoiser.weight = weight.new_zeros(()).expand(weight.shape)
     numbers = sum(Moments.size(layer.denoiser.groups, layer.denoiser.channels)

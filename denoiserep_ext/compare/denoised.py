@@ -56,6 +56,7 @@ class Trial:
     step: str = field(default='', compare=False)
     stage: Stage | None = field(default=None, compare=False)
     done: int = field(default=0, compare=False)
+    reused: int = field(default=0, compare=False)  # of these steps, those done in an earlier run
     steps: int = field(default=2 + len(FORMS), compare=False)  # one more with BatchNorm
     events: list[str] = field(default_factory=list, compare=False)
 
@@ -80,7 +81,7 @@ class Trial:
         return {'scores': self._score(rows), 'gains': gains}
 
     def status(self) -> str:
-        """What is under way."""
+        """What is being done."""
         line = last_line(self.folder / 'log.txt') if self.stage is None else self.stage.last_line()
         return f'{self.name} seed {self.seed}: {self.step}: {line}'
 
@@ -94,6 +95,7 @@ class Trial:
                            self.config, None, self.threads)
         result = self.stage.run()
         self.stage = None
+        self.reused += bool(result.get('reused'))
         metrics = ', '.join(f'{name} {value:.4g}' for name, value in result['metrics'].items())
         self._end(f'trained, {metrics} on clean test images')
         return Path(result['checkpoint'])
@@ -145,6 +147,7 @@ class Trial:
         mark = hashlib.sha256(text.encode()).hexdigest()
         done = outputs[0].with_name(f'{outputs[0].stem}.done')
         if done.exists() and done.read_text() == mark and all(path.exists() for path in outputs):
+            self.reused += 1
             return
         done.unlink(missing_ok=True)
         run_program(f'{self.name} seed {self.seed}, {step}', [

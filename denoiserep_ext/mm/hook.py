@@ -12,7 +12,7 @@ from mmengine.runner import BaseLoop
 from torch import nn
 
 from ..core.files.plain import KEY, unpack
-from ..core.fit.learning import Learner
+from ..core.fit.learning import Learner, figures_told
 from ..core.fit.learning_options import LearningOptions
 from ..core.fit.recipes import Recipe, enter_phase_
 from ..core.layer.config import DenoiseRepConfig
@@ -146,7 +146,8 @@ class DenoiseRepHook(DenoisingHook):
             return
         if KEY not in checkpoint:
             print_log('The checkpoint to resume from holds no DenoiseRep state: its weights are '
-                      'taken as plain ones and the predictors start anew.', 'current', logging.WARNING)
+                      'taken as plain ones and the predictors start from scratch.', 'current',
+                      logging.WARNING)
             return
         self._resumed = checkpoint[KEY]
         checkpoint['state_dict'] = unpack(self.model, checkpoint['state_dict'],
@@ -160,6 +161,7 @@ class DenoiseRepHook(DenoisingHook):
         optimizer = partial(self.sgd.build, runner.optim_wrapper, self.options.lr_mult)
         self.learner = self._companion.learner = Learner(self.model, self._converted, self.recipe,
                                                          self.options, optimizer)
+        print_log(figures_told(self._converted), 'current')
         make_pausable_(runner.optim_wrapper)
         if self._resumed is not None:
             self.learner.load_state_dict(self._resumed)

@@ -118,7 +118,7 @@ class _KernelScan(torch.autograd.Function):
         module, dy = _module(ctx.kernel), dy.contiguous()
         if ctx.kernel == 'oflex':
             grads = module.bwd(u, delta, A, B, C, D, delta_bias, dy, x, True, 1)
-        else:  # no gate, hence no output to read it from; nothing computed anew
+        else:  # no gate, hence no output to read it from; nothing recomputed
             grads = module.bwd(u, delta, A, B, C, D, None, delta_bias, dy, x, None, None, True, False)
         # Kernels hand back float32 for what they summed up.
         inputs = u, delta, A, B, C, D, delta_bias

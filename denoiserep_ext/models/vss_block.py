@@ -173,7 +173,7 @@ class VSSBlock(nn.Module):
         channels: Channels of the feature map.
         mlp_ratio: Hidden channels of the MLP over ``channels``.
         drop_path: Rate of :class:`DropPath`.
-        with_cp: Compute activations anew in the backward pass instead of keeping them.
+        with_cp: Recompute activations in the backward pass instead of keeping them.
         **scan: Settings of :class:`SS2D`.
     """
 

@@ -134,7 +134,7 @@ def last_checkpoint(folder: str | Path) -> Path:
     found = ', '.join(sorted(path.name for path in tag.parent.glob('*.pth'))) or 'none'
     reason = f'names {name}, which is not there' if name else 'names no checkpoint'
     raise FileNotFoundError(f'{tag} {reason}. Write the name of one into it (there are: {found}), or '
-                            f'remove it and start anew.')
+                            f'remove it and start from scratch.')
 
 
 def best_metric(folder: str | Path) -> float | None:
@@ -147,7 +147,7 @@ def best_metric(folder: str | Path) -> float | None:
         return float(read_reid_checkpoint(str(path))['metric'])
     except (KeyError, TypeError, ValueError) as error:
         reason = 'it holds no metric' if isinstance(error, KeyError) else error
-        logger.warning('%s is left out of account (%s): the best checkpoint from now on replaces it.',
+        logger.warning('%s is ignored (%s): the best checkpoint from now on replaces it.',
                        path, reason)
         return None
 

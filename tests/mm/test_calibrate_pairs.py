@@ -236,7 +236,7 @@ FOG = [*SHOWN, '--corruptions', 'contrast']
     (['--pairs', 'clean', 'empty'], 'empty: no images below it'),
     (['--pairs', 'clean', 'fewer'], 'have no partner in fewer: 0/0'),
     (['--pairs', 'clean', 'wide'], 'a pair may differ in resolution, not in proportions'),
-    (['--pairs', 'clean', 'damaged'], 'damaged/0/0.png is damaged or no image'),
+    (['--pairs', 'clean', 'damaged'], 'damaged/0/0.png is damaged or not an image'),
     (['--pairs', 'clean', 'clean'], 'was named twice'),
     (['--pairs', 'clean', 'fewer', '--corruptions', 'fog'], 'choose one'),
     (['--pairs', 'clean', 'fewer', '--image-folder', 'clean'], 'leave out --image-folder'),

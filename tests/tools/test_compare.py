@@ -10,6 +10,7 @@ pytest.importorskip('mmpretrain')
 
 from mmengine.config import Config  # noqa: E402
 
+from denoiserep_ext.compare import comparison  # noqa: E402
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict  # noqa: E402
 from denoiserep_ext.compare.measure import without_hook  # noqa: E402
 from denoiserep_ext.compare.openmmlab import OpenMMLab  # noqa: E402
@@ -88,6 +89,26 @@ def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(tmp_path, m
         with pytest.raises(RuntimeError, match='power cut'):
             Stage(OpenMMLab(), 'baseline', seed, tmp_path, cfg, cfg, None, 1).run()
     assert calls == [[], ['--resume'], []]
+
+
+class Bar(comparison.tqdm):
+    """Notes what it estimates by: steps that are done, those of them that do not count, all."""
+
+    seen: list = []
+
+    def set_postfix_str(self, *args, **kwargs):
+        self.seen.append((self.n, self.initial, self.total))
+        super().set_postfix_str(*args, **kwargs)
+
+
+def test_the_time_left_is_estimated_by_what_this_run_has_done(tmp_path, monkeypatch):
+    cfg = Config.fromfile(CONFIGS / 'vit-tiny_denoiserep-joint_1xb64_digits.py')
+    monkeypatch.setattr(comparison, 'tqdm', Bar)
+    monkeypatch.setattr(Stage, 'run', lambda stage: {
+        'row': stage.row, 'seed': stage.seed, 'metrics': {'acc': 1.0}, 'checkpoint': str(tmp_path),
+        'seconds': 1, 'reused': stage.row == 'baseline'})
+    Comparison(OpenMMLab(), cfg, tmp_path, [0, 1], baseline=cfg).run()
+    assert Bar.seen[-1] == (6, 2, 6)
 
 
 @pytest.mark.slow

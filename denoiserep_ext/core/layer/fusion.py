@@ -22,7 +22,7 @@ def fuse_(model: nn.Module) -> nn.Module:
     fusing twice is fusing once.
 
     Raises:
-        ValueError: if a layer was parametrised, pruned or robbed of its bias after the conversion.
+        ValueError: if a layer was parametrised, pruned or has lost its bias after the conversion.
         FloatingPointError: if any fused weight is not finite. No layer is changed then.
     """
     fused = [(layer, *_checked(name, layer)) for name, layer in denoise_layers(model)]
@@ -63,7 +63,7 @@ def fused_state_dict(model: nn.Module, state: Mapping[str, Tensor] | None = None
 
     Raises:
         ValueError: if nothing is converted, ``state`` lacks a converted layer's weights or predictor,
-            or a layer was parametrised, pruned or robbed of its bias after the conversion.
+            or a layer was parametrised, pruned or has lost its bias after the conversion.
         FloatingPointError: if a fused weight is not finite.
     """
     layers, aliases = require_denoise_layers(model), denoise_aliases(model)
