@@ -24,8 +24,8 @@ HOSTS = ('mmpretrain', 'mmdet', 'mmseg')
 FAMILIES = ('ResNet', 'ViT', 'Swin', 'VMamba')  # the paper's
 EMBEDDED = ('digits', 'scenes')
 METRICS = ('Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU')
-INDEX = '''# Read by OpenMIM. Written by docs/model_zoo.py. No results are listed: none has been measured on the
-# full data sets.
+INDEX = '''# Read by OpenMIM. Written by docs/model_zoo.py. No results are listed: none has been
+# measured on the full data sets.
 '''
 PAGE = '''# Model zoo
 
@@ -61,7 +61,7 @@ class Model:
 
 
 def kind_of(path: Path) -> tuple[str, str]:
-    """Stem of the baseline of a config, and what the config is: ``baseline``, ``control`` or a recipe."""
+    """Stem of a config's baseline, and what the config is: ``baseline``, ``control`` or a recipe."""
     name = re.match(rf'(.*?)_(?:denoiserep-({"|".join(RECIPES)})|(control))(?:_(.*))?$', path.stem)
     if name is None:
         return path.stem, 'baseline'
@@ -155,11 +155,12 @@ def overview(zoo: list[tuple[dict[str, Any], dict[str, list[Model]]]]) -> Iterat
         for family in FAMILIES:
             cells.append('<br>'.join(model.name for model in families.get(family, ())))
             if family in entry.get('missing', {}):
-                reasons += textwrap.wrap(f'* No {family} on {entry["data"]}: {entry["missing"][family]}', 100,
-                                         subsequent_indent='  ', break_on_hyphens=False)
+                reason = f'* No {family} on {entry["data"]}: {entry["missing"][family]}'
+                reasons += textwrap.wrap(reason, 100, subsequent_indent='  ', break_on_hyphens=False)
                 cells[-1] = 'none, see below'
-        others = [m.name for family, models in families.items() if family not in FAMILIES for m in models]
-        yield f'| {" | ".join([entry["data"], *cells, "<br>".join(others)])} |'.replace('  ', ' ')
+        cells.append('<br>'.join(model.name for family, models in families.items()
+                                 if family not in FAMILIES for model in models))
+        yield f'| {" | ".join([entry["data"], *cells])} |'.replace('  ', ' ')
     yield ''
     yield from reasons
     yield ''

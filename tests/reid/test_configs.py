@@ -1,8 +1,8 @@
 """Every shipped FastReID config: what it says is read; the ones of a kind of their own are run.
 
 A run is two iterations of the real trainer and one evaluation, or one pass over worse images. By default
-that is ``DEFAULT``; with ``--all`` all models on one data set and one model on all, of which vit_b and
-the rest are marked ``exhaustive``.
+that is ``DEFAULT``; with ``--all`` all of them, of which other models than the first on other data sets
+than the first are marked ``exhaustive``.
 """
 import json
 import re
@@ -74,15 +74,16 @@ def marks(path):
     folder, model, recipe = parts(path)
     if parts(path) in DEFAULT:
         return []
-    rest = (folder != 'market1501' and model != 'osnet_x1' or model in ('vit_b', 'sbs_r50') and recipe != 'joint'
-            or folder != 'market1501' and recipe == SHOWN)
+    rest = (recipe == SHOWN or model != 'osnet_x1') if folder != 'market1501' else (
+        model in ('vit_b', 'sbs_r50') and recipe != 'joint')
     return [pytest.mark.matrix, *([pytest.mark.exhaustive] if rest else [])]
 
 
 def each(*recipes, marked=False):
     """Parametrize by the configs of some recipes."""
-    return pytest.mark.parametrize('path', [pytest.param(path, marks=marks(path) if marked else [], id=str(path))
-                                            for path in CONFIGS if parts(path)[2] in recipes])
+    return pytest.mark.parametrize('path', [
+        pytest.param(path, marks=marks(path) if marked else [], id=str(path))
+        for path in CONFIGS if parts(path)[2] in recipes])
 
 
 @pytest.mark.slow
@@ -148,7 +149,7 @@ def test_every_model_comes_in_every_recipe(folder):
 def test_settings_are_those_of_the_paper(path, no_weights):
     cfg, (folder, model, recipe) = read(path), parts(path)
     node, baseline = cfg.MODEL.DENOISEREP, read(Path(folder, f'{model}.yml'))
-    assert node.RECIPE == ('frozen' if recipe == SHOWN else recipe)
+    assert ('frozen' if recipe == SHOWN else recipe) == node.RECIPE
     assert (node.NOISE == 'corruption') == (recipe == SHOWN)
     if recipe == 'alternate':
         assert (cfg.SOLVER.OPT, cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY) == ('SGD', 1e-4, 1e-4)
@@ -158,7 +159,7 @@ def test_settings_are_those_of_the_paper(path, no_weights):
         assert cfg.DATALOADER.SAMPLER_TRAIN == 'TrainingSampler'  # the others look at labels
     if recipe == SHOWN:
         assert [parse(name).severity for name in node.CORRUPTIONS] == [3, 3, 3]
-    assert cfg.OUTPUT_DIR == f'work_dirs/fastreid/{folder}/{path.stem}'
+    assert f'work_dirs/fastreid/{folder}/{path.stem}' == cfg.OUTPUT_DIR
     for part in ('INPUT', 'DATASETS', 'MODEL.BACKBONE.NAME', 'MODEL.HEADS', 'MODEL.LOSSES'):
         assert attrgetter(part)(cfg) == attrgetter(part)(baseline), part
 
