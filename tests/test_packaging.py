@@ -98,5 +98,7 @@ def test_wheel_carries_what_mim_looks_for(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert {'denoiserep_ext/.mim/tools/train.py', 'denoiserep_ext/.mim/tools/test.py',
             'denoiserep_ext/.mim/model-index.yml', 'denoiserep_ext/core/layer/layers.py',
-            'denoiserep_ext/.mim/configs/mmpretrain/_base_/digits.py'} <= set(names)
+            'denoiserep_ext/.mim/configs/mmpretrain/_base_/digits.py',
+            'denoiserep_ext/.mim/configs/_recipes_/joint.py',
+            'denoiserep_ext/.mim/configs/fastreid/_base_/denoiserep-joint.yml'} <= set(names)
     assert not [name for name in names if name.startswith('tests/') or '__pycache__' in name]
