@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.config import config as config_module
 from mmengine.hub import get_config
 
 from denoiserep_ext.core.layer.layers import denoise_layers
@@ -138,11 +139,29 @@ def test_config_takes_out_noise_that_is_shown(key, config, tmp_path):
 
 # What the files say
 
+@pytest.fixture(scope='module', autouse=True)
+def _metafiles_are_parsed_once():
+    """mmengine parses all of a host's at every ``host::``."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = cache(config_module._get_external_cfg_path)
+        patch.setattr(config_module, '_get_external_cfg_path', found)
+        yield
+
+
 @cache
 def read(path):
     """A config as a plain dict; not to be changed."""
     cfg = get_config(path) if '::' in str(path) else Config.fromfile(ROOT / path)
-    return cfg.to_dict()
+    return without_scope(cfg.to_dict())
+
+
+def without_scope(node):
+    """The same without the mark of the host that a part was inherited from."""
+    if isinstance(node, dict):
+        return {key: without_scope(value) for key, value in node.items() if key != '_scope_'}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(without_scope, node))
+    return node
 
 
 def hooks_of(cfg):
