@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.config import config as config_module
 from mmengine.hub import get_config
 
 from denoiserep_ext.core.layer.layers import denoise_layers
@@ -138,15 +137,6 @@ def test_config_takes_out_noise_that_is_shown(key, config, tmp_path):
 
 
 # What the files say
-
-@pytest.fixture(scope='module', autouse=True)
-def _metafiles_are_parsed_once():
-    """mmengine parses all of a host's at every ``host::``."""
-    with pytest.MonkeyPatch.context() as patch:
-        found = cache(config_module._get_external_cfg_path)
-        patch.setattr(config_module, '_get_external_cfg_path', found)
-        yield
-
 
 @cache
 def read(path):
