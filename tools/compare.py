@@ -15,7 +15,7 @@ from mmengine.config import DictAction
 from denoiserep_ext.compare import report
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
 from denoiserep_ext.compare.programs import interrupt_on_signals
-from denoiserep_ext.core.files.writing import write_json
+from denoiserep_ext.core.files.writing import require_writable, write_json
 
 
 def parse_args():
@@ -75,9 +75,10 @@ def main():
     args = parse_args()
     interrupt_on_signals()
     try:
+        require_writable(args.work_dir / 'comparison.png')
         reports = [compare(args, path, start)
                    for path, start in zip(args.config, args.baseline or args.checkpoint)]
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f'compare: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare: interrupted; what is done is in {args.work_dir}, and the same command goes '

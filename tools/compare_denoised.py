@@ -89,7 +89,7 @@ def main():
         trials = plan(args)
         results = run_trials(trials, args.jobs)
         models = gather_trials(trials, results)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f'compare_denoised: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare_denoised: interrupted; what is done is in {args.work_dir}, and the same '

@@ -10,7 +10,10 @@ from . import layer_types  # noqa: F401  (tells the core about mmcv's wrappers)
 from .backbone import DenoiseRepBackbone
 from .boundary_iou import BIoUMetric
 from .corrupt import Corrupt
+from .generators import Generators
 from .hook import DenoiseRepHook
 from .vmamba import VMamba
+from .whole_checkpoints import WholeCheckpoints
 
-__all__ = ['BIoUMetric', 'Corrupt', 'DenoiseRepBackbone', 'DenoiseRepHook', 'VMamba']
+__all__ = ['BIoUMetric', 'Corrupt', 'DenoiseRepBackbone', 'DenoiseRepHook', 'Generators', 'VMamba',
+           'WholeCheckpoints']
