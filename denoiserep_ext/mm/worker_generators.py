@@ -34,6 +34,8 @@ class Workers:
         if not (loader.num_workers and loader.persistent_workers):
             return None
         watched = cls(loader.num_workers)
+        # Where processes are started, a seed is drawn for them: a resumed run starts them later.
+        loader.generator = loader.generator or torch.Generator().manual_seed(torch.initial_seed())
         loader.collate_fn = _Noting(loader.collate_fn, watched)
         if saved is not None and len(saved) == loader.num_workers:
             loader.worker_init_fn = _Restoring(loader.worker_init_fn, saved)
