@@ -15,7 +15,6 @@ from . import measure
 from .measure import without_hook
 from .stages import NOT_TRAINED, Host, Stage
 
-
 # Every row resumes as if it had never been interrupted, with and without DenoiseRep.
 RESUMING = [dict(type=f'denoiserep_ext.{name}') for name in ('Generators', 'WholeCheckpoints')]
 

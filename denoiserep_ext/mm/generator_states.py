@@ -11,8 +11,8 @@ import torch
 def states() -> dict[str, Any]:
     """Those of Python, NumPy, torch and, where it is in use, this process's CUDA device."""
     kind, keys, *rest = np.random.get_state()
-    found = {'python': random.getstate(), 'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
-             'torch': torch.get_rng_state()}
+    found = {'python': random.getstate(), 'torch': torch.get_rng_state(),
+             'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest)}
     if torch.cuda.is_initialized():
         found['cuda'] = torch.cuda.get_rng_state()
     return found

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +84,12 @@ class _Whole:
     def __call__(self, out_dir: str, filename: str, *args: Any, **options: Any) -> None:
         if not is_main_process():
             return
-        write = partial(self.save, out_dir)
         if '://' in str(out_dir):  # object stores take whole files or none
-            return write(filename, *args, **options)
+            self.save(out_dir, filename, *args, **options)
+            return
         Path(out_dir).mkdir(parents=True, exist_ok=True)
-        with parked(Path(out_dir) / filename) as partly:
-            write(partly.name, *args, **options)
+        with parked(Path(out_dir) / filename) as partial:
+            self.save(out_dir, partial.name, *args, **options)
 
 
 class _Patient:

@@ -134,7 +134,8 @@ def last_checkpoint(folder: str | Path) -> Path:
     if name and (path := tag.parent / name).is_file():
         chosen = whole_or_before(path, r'model_(\d+)\.pth')
         if chosen != path:
-            logger.warning('%s is damaged: resuming from %s, the last whole one before it.', path, chosen)
+            logger.warning('%s is damaged: resuming from %s, the last whole one before it.', path,
+                           chosen)
         return chosen
     found = ', '.join(sorted(path.name for path in tag.parent.glob('*.pth'))) or 'none'
     reason = f'names {name}, which is not there' if name else 'names no checkpoint'

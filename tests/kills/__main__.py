@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.kills.runs import runs
-from tests.kills.trial import Trial
+os.environ['OMP_NUM_THREADS'] = '1'  # sums in one order, and nothing that a fork could break
+
+from tests.kills.runs import runs  # noqa: E402
+from tests.kills.starting import preload  # noqa: E402
+from tests.kills.trial import Trial  # noqa: E402
 
 NAMES = ('joint', 'alternate', 'frozen', 'detector', 'segmentor', 'fastreid', 'compare', 'sweep',
          'shares', 'robustness')
@@ -20,10 +24,12 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: 0)')
     parser.add_argument('--work-dir', type=Path, help='keep data and logs here')
     args = parser.parse_args()
+    preload()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.work_dir or Path(temporary)
         made, failures, total = runs(folder.absolute() / 'data'), [], [0, 0, 0]
-        print(f'| {"run":<34} | kills | while a file changed | survived |\n|:--|--:|--:|--:|', flush=True)
+        print(f'| {"run":<34} | kills | while a file changed | survived |\n|:--|--:|--:|--:|',
+              flush=True)
         for number, name in enumerate(args.runs):
             share = (args.kills + number) // len(args.runs)
             trial = Trial(made[name], folder.absolute() / f'{name}-{args.seed}', args.seed)

@@ -1,15 +1,16 @@
-"""Starting a program in a process group of its own and killing it, at a random moment or while it writes."""
+"""Killing a program, at a random moment or while it writes."""
 from __future__ import annotations
 
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.kills.starting import Program
 
 PAUSE = 3e-4  # seconds between two looks at the folder
 FILES = ('.pth', '.partial', 'result.json', 'comparison.json', '_sweep.json', 'robustness.json', '.png',
@@ -31,54 +32,47 @@ class Ending:
     moment: str = ''
 
 
-def run(command: Sequence[str], log: Path, environment: dict[str, str], folder: Path | None = None,
+def run(steps: Sequence[Sequence[str]], log: Path, folder: Path | None = None,
         rng: random.Random | None = None, usual: float = 0.0, first_write: float = 0.0) -> Ending:
-    """Run a program, to its end or until it is killed with everything it has started.
+    """Run programs one after the other, to the end or until they are killed with all they have started.
 
     Args:
-        command: Program and arguments.
+        steps: Python programs and their arguments.
         log: What its output is added to.
-        environment: Variables besides this process's.
         folder: Where it writes.
         rng: Draws the moment of the kill; None to let it end.
         usual: Seconds it takes undisturbed.
         first_write: Seconds after which it writes its first file, undisturbed.
     """
-    with log.open('a') as stream:
-        stream.write(f'$ {" ".join(command)}\n')
-        stream.flush()
-        start = time.monotonic()
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, start_new_session=True,
-                                   env={**os.environ, 'OMP_NUM_THREADS': '1', **environment})
-        try:
-            moment = '' if rng is None else _await(process, folder, rng, usual, first_write)
-            if process.poll() is None and moment:
-                _kill(process)
-                return Ending(None, time.monotonic() - start, moment)
-            return Ending(process.wait(), time.monotonic() - start)
-        finally:
-            _kill(process)
+    start = time.monotonic()
+    program = Program(steps, log)
+    try:
+        moment = '' if rng is None else _await(program, folder, rng, usual, first_write)
+        if program.poll() is None and moment:
+            _kill(program)
+            return Ending(None, time.monotonic() - start, moment)
+        return Ending(program.wait(), time.monotonic() - start)
+    finally:
+        _kill(program)
 
 
-def _await(process: subprocess.Popen, folder: Path, rng: random.Random, usual: float,
+def _await(program: Program, folder: Path, rng: random.Random, usual: float,
            first_write: float) -> str:
     """Wait for the moment of the kill; ``''`` if the program ends before."""
-    start = time.monotonic()
-    if rng.random() < 0.4:
-        # From the time the first file is due; sometimes in its start-up, too.
-        after = rng.uniform(rng.choice([0.0, first_write, first_write]), usual)
-        while process.poll() is None:
-            if time.monotonic() - start >= after:
-                return f'{after:.1f} s'
-            time.sleep(0.005)
-        return ''
-    return _await_writing(process, folder, rng.randint(1, 12), rng.choice([0.0, 0.0, 1e-3, 4e-3]))
+    start, writing = time.monotonic(), rng.random() < 0.6
+    # From the time the first file is due; sometimes in its start-up, too.
+    after = rng.uniform(rng.choice([0.0, 0.9 * first_write, 0.9 * first_write]), 0.95 * usual)
+    changes, delay = rng.randint(1, 4), rng.choice([0.0, 0.0, 1e-3, 4e-3])
+    while time.monotonic() - start < after:
+        if program.poll() is not None:
+            return ''
+        time.sleep(0.002)
+    return _await_writing(program, folder, changes, delay) if writing else f'{after:.1f} s'
 
 
-def _await_writing(process: subprocess.Popen, folder: Path, changes: int, delay: float) -> str:
+def _await_writing(program: Program, folder: Path, changes: int, delay: float) -> str:
     seen = _files(folder)
-    while process.poll() is None:
+    while program.poll() is None:
         now = _files(folder)
         changed = [path for path in now if now[path] != seen.get(path)]
         changed += [path for path in seen if path not in now]
@@ -106,18 +100,18 @@ def _files(folder: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def _kill(process: subprocess.Popen) -> None:
+def _kill(program: Program) -> None:
     """As a power cut does: the program and all it has started, at once."""
-    family = [process.pid, *_descendants(process.pid)] if process.poll() is None else []
+    family = [program.pid, *_descendants(program.pid)] if program.poll() is None else []
     for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, none sees another one die
         for pid in family:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-        family += [pid for pid in _descendants(process.pid) if pid not in family]
+        family += [pid for pid in _descendants(program.pid) if pid not in family]
     for pid in family:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.wait()
+    program.wait()
 
 
 def _descendants(pid: int) -> list[int]:

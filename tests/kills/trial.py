@@ -58,7 +58,7 @@ class Trial:
 
     def _undisturbed(self) -> tuple[float, float]:
         out, started = self.folder / 'whole', time.time()
-        end = run(self.run.command(out), self.folder / 'whole.log', self.run.environment)
+        end = run(self.run.steps(out), self.folder / 'whole.log')
         if end.status:
             raise RuntimeError(f'{self.run.name} fails without being killed:\n{self._log("whole")}')
         _check_files(out)
@@ -78,8 +78,8 @@ class Trial:
         try:
             for _ in range(3 * kills):  # some end before their moment comes
                 out.mkdir(exist_ok=True)
-                end = run(self.run.command(out), self.folder / f'{name}.log', self.run.environment, out,
-                          self.rng, self.usual, self.first_write)
+                end = run(self.run.steps(out), self.folder / f'{name}.log', out, self.rng, self.usual,
+                          self.first_write)
                 if not end.moment:
                     if end.status:
                         raise AssertionError(f'it ends with {end.status}:\n{self._log(name)}')
@@ -93,7 +93,7 @@ class Trial:
                 _check_files(out)
                 if done == kills:
                     break
-            end = run(self.run.command(out), self.folder / f'{name}.log', self.run.environment)
+            end = run(self.run.steps(out), self.folder / f'{name}.log')
             if end.status:
                 raise AssertionError(f'it cannot be resumed ({end.status}):\n{self._log(name)}')
             _check_files(out)

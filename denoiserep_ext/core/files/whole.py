@@ -31,7 +31,8 @@ def whole_or_before(named: Path, pattern: str) -> Path:
         return named
     folder = named if named.is_dir() else named.parent
     last = re.fullmatch(pattern, named.name)
-    numbers = {int(match[match.lastindex]): path for path in (folder.iterdir() if folder.is_dir() else ())
+    found = folder.iterdir() if folder.is_dir() else ()
+    numbers = {int(match[match.lastindex]): path for path in found
                if (match := re.fullmatch(pattern, path.name))}
     for number in sorted(numbers, reverse=True):
         if (last is None or number < int(last[last.lastindex])) and is_whole(numbers[number]):

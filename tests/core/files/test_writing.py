@@ -8,8 +8,15 @@ import time
 import pytest
 import torch
 
-from denoiserep_ext.core.files.writing import (WriteError, clear_partial, parked, require_writable,
-                                               write_json, write_text, write_whole)
+from denoiserep_ext.core.files.writing import (
+    WriteError,
+    clear_partial,
+    parked,
+    require_writable,
+    write_json,
+    write_text,
+    write_whole,
+)
 
 WRITER = '''
 import sys, time
