@@ -129,7 +129,7 @@ class Given:
     def robustness(self, folder: Path) -> list[list[str]]:
         config, checkpoint = map(str, self.baseline)
         return [[str(ROOT / 'tools/robustness.py'), config, checkpoint, '--out', str(folder),
-                '--corruptions', 'fog', 'contrast', '--severities', '1', '3']]
+                '--corruptions', 'gaussian_noise', 'contrast', '--severities', '1', '3']]
 
 
 def training(config: Path, folder: Path) -> list[list[str]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from denoiserep_ext.core.files.whole import is_whole
+from tests.disks import small_disk
 from tests.kills.trial import differing
 from tests.mm.helpers import build, classifier_config, load, train
 
@@ -51,6 +52,15 @@ def test_the_only_kept_checkpoint_survives_a_failure_of_the_next(tmp_path, digit
     assert names(tmp_path) == ['epoch_1.pth', 'last_checkpoint'] and is_whole(tmp_path / 'epoch_1.pth')
     train(resumed(config(tmp_path, digits, baseline, max_keep_ckpts=1)))
     assert names(tmp_path) == ['epoch_3.pth', 'last_checkpoint']
+
+
+def test_a_full_disk_is_named_and_the_earlier_checkpoint_stays(tmp_path, digits, baseline):
+    train(config(tmp_path / 'roomy', digits, baseline))
+    room = int(1.7 * (tmp_path / 'roomy/epoch_1.pth').stat().st_size)
+    with small_disk(tmp_path / 'disk', room) as disk:
+        with pytest.raises(OSError, match='epoch_2.pth could not be written: the disk is full'):
+            train(config(disk, digits, baseline, max_keep_ckpts=1))
+        assert names(disk) == ['epoch_1.pth', 'last_checkpoint'] and is_whole(disk / 'epoch_1.pth')
 
 
 def test_the_best_checkpoint_survives_a_failure_of_the_next(tmp_path, digits, baseline, failing):

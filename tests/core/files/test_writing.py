@@ -1,4 +1,5 @@
 """Files that are there whole or not at all: killed writers, full disks, folders that take nothing."""
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from denoiserep_ext.core.files.writing import (
     write_text,
     write_whole,
 )
+from tests.disks import read_only, small_disk
 
 WRITER = '''
 import sys, time
@@ -86,20 +88,14 @@ def test_a_file_is_as_readable_as_any_other(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def disk(tmp_path):
     """A file system of 1 MB."""
-    folder = tmp_path / 'disk'
-    folder.mkdir()
-    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', str(folder)],
-                             capture_output=True)
-    if mounted.returncode:
-        pytest.skip('may not mount a file system')
-    yield folder
-    subprocess.run(['umount', str(folder)], check=True)
+    with small_disk(tmp_path / 'disk', 1 << 20) as folder:
+        yield folder
 
 
-def test_a_full_disk_is_named_and_earlier_files_stay(small_disk):
-    path = small_disk / 'a.pth'
+def test_a_full_disk_is_named_and_earlier_files_stay(disk):
+    path = disk / 'a.pth'
     write_whole({'w': torch.ones(1000)}, path)
     before = path.read_bytes()
     for write in (lambda: write_whole({'w': torch.ones(1_000_000)}, path),
@@ -107,14 +103,13 @@ def test_a_full_disk_is_named_and_earlier_files_stay(small_disk):
         with pytest.raises(WriteError, match=f'{path} could not be written: the disk is full.*is as it '
                                              f'was'):
             write()
-        assert path.read_bytes() == before and names(small_disk) == ['a.pth']
-    (small_disk / 'filler').write_bytes(bytes(small_disk.stat().st_blksize))
-    with pytest.raises(OSError, match='No space'), (small_disk / 'filler').open('wb') as stream:
+        assert path.read_bytes() == before and names(disk) == ['a.pth']
+    with pytest.raises(OSError, match='No space'), (disk / 'filler').open('wb') as stream:
         while True:
             stream.write(bytes(4096))
             stream.flush()
     with pytest.raises(WriteError, match='the disk is full'):
-        require_writable(small_disk / 'new' / 'b.pth')
+        require_writable(disk / 'new' / 'b.pth')
 
 
 def test_the_largest_size_of_a_file_is_a_clear_error_too(tmp_path):
@@ -133,19 +128,12 @@ def test_a_read_only_folder_is_named(tmp_path):
     folder = tmp_path / 'disk'
     folder.mkdir()
     write_text('before', folder / 'a.json')
-    # Root may write anywhere, but not below what is mounted to be read.
-    for command in (['mount', '--bind', str(folder), str(folder)],
-                    ['mount', '-o', 'remount,ro,bind', str(folder)]):
-        if subprocess.run(command, capture_output=True).returncode:
-            pytest.skip('may not mount a file system')
-    try:
+    with read_only(folder):
         for call in (lambda: write_text('after', folder / 'a.json'),
                      lambda: require_writable(folder / 'new' / 'b.json')):
             with pytest.raises(WriteError, match='could not be written: the file system is read-only'):
                 call()
         assert (folder / 'a.json').read_text() == 'before' and names(folder) == ['a.json']
-    finally:
-        subprocess.run(['umount', str(folder)], check=True)
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
@@ -170,7 +158,6 @@ def test_two_processes_may_write_the_same_file(tmp_path):
     both = [subprocess.Popen([sys.executable, '-c', code, str(path), name]) for name in 'ab']
     while not path.exists():
         time.sleep(0.01)
-    import json
     while any(process.poll() is None for process in both):
         assert len(set(json.loads(path.read_text()))) == 1
     assert [process.returncode for process in both] == [0, 0] and names(tmp_path) == ['a.json']
