@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
 
 from ..core.files.whole import whole_or_before
-from ..core.files.writing import clear_partial, parked
+from ..core.files.writing import clear_partial, parked, write_text
 from ..registry import HOOKS
 
 
@@ -22,7 +22,8 @@ class WholeCheckpoints(Hook):
     there (mmengine removes them first, and ``max_keep_ckpts=1`` would lose both to a kill), and on
     ``--resume`` takes the last whole one where the newest is damaged.
 
-    DenoiseRepHook brings this hook along; any other run can have it in ``custom_hooks``.
+    A kill can leave one checkpoint more than was asked for. DenoiseRepHook brings this hook along; any
+    other run can have it in ``custom_hooks``.
 
     Raises:
         ValueError: before anything is loaded, if the checkpoint to resume from is damaged and was named
@@ -73,6 +74,8 @@ class WholeCheckpoints(Hook):
         print_log(f'{odd}: resuming from {chosen}, the last whole one before it.', 'current',
                   logging.WARNING)
         runner._load_from = str(chosen)
+        if is_main_process():  # nothing more may be saved, where the run was at its end
+            write_text(str(chosen), latest)
 
 
 class _Whole:

@@ -103,7 +103,8 @@ def test_a_lost_note_of_the_newest_means_the_newest(tmp_path, digits, baseline):
     cfg = config(tmp_path, digits, baseline)
     train(cfg)
     (tmp_path / 'last_checkpoint').write_text('')
-    assert train(resumed(cfg)).epoch == 3
+    assert train(resumed(cfg)).epoch == 3  # nothing is left to train, or to save
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_3.pth')
 
 
 def test_a_damaged_checkpoint_given_by_hand_is_refused(tmp_path, digits, baseline):
