@@ -21,7 +21,8 @@ def resumed(cfg, path=None):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.is_file())
+    """Files there, but for the host's copy of the config."""
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py')
 
 
 def cut(path):
