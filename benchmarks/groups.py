@@ -20,9 +20,10 @@ def run(name: str, memory: int, size: int) -> dict[str, Any]:
     """Figures of one model, in MB."""
     peaks = {}
     for case, budget in (('model alone', 0), ('one pass', 1 << 60), ('in groups', memory)):
-        output = subprocess.run([sys.executable, '-W', 'ignore', '-m', 'benchmarks.groups', '--case', name,
-                                 '--memory', str(budget), '--size', str(size)], check=True,
-                                capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout
+        command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.groups', '--case', name, '--memory',
+                   str(budget), '--size', str(size)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True,
+                                cwd=Path(__file__).parents[1]).stdout
         peaks[case] = json.loads(output.splitlines()[-1])
     whole = peaks['one pass']
     return {'model': name, 'layers': whole['layers'], 'moments MB': whole['moments'],
