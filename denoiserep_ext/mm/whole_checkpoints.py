@@ -39,10 +39,11 @@ class WholeCheckpoints(Hook):
             runner.save_checkpoint = _Whole(runner.save_checkpoint)
         if runner._resume:
             self._choose(runner)
-        if is_main_process():
-            clear_partial(Path(runner.work_dir))
 
     def before_train(self, runner) -> None:
+        if is_main_process():
+            for folder in {str(runner.work_dir), *(hook.out_dir for hook in _savers(runner))}:
+                clear_partial(Path(folder))
         for hook in _savers(runner):
             if not isinstance(hook.file_backend, _Patient):
                 hook.file_backend = _Patient(hook.file_backend)
@@ -62,7 +63,7 @@ class WholeCheckpoints(Hook):
         if given is None and not latest.is_file() or '://' in str(given):
             return
         # A kill can leave the note of the newest one empty.
-        named = Path(given or latest.read_text().strip() or runner.work_dir)
+        named = Path(given or latest.read_text().strip() or _folder(runner))
         templates = [hook.filename_tmpl for hook in _savers(runner)] or ['epoch_{}.pth', 'iter_{}.pth']
         pattern = '|'.join(re.escape(template) for template in templates).replace(r'\{\}', r'(\d+)')
         chosen = whole_or_before(named, pattern)
@@ -116,6 +117,13 @@ class _Patient:
 
 def _savers(runner) -> list[CheckpointHook]:
     return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+
+
+def _folder(runner) -> str:
+    """Where CheckpointHook is going to save, which it works out only later."""
+    work_dir = str(runner.work_dir)
+    elsewhere = next((hook.out_dir for hook in _savers(runner) if hook.out_dir), None)
+    return f'{elsewhere}/{Path(work_dir).name}' if elsewhere not in (None, work_dir) else work_dir
 
 
 def _remove_old(runner) -> None:

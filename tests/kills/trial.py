@@ -103,7 +103,7 @@ class Trial:
             assert not difference, f'another end than without kills: {difference}'
             self.tally.survived += done
             shutil.rmtree(out)
-        except AssertionError as error:
+        except (AssertionError, KeyError, OSError, RuntimeError, ValueError) as error:
             struck = ', '.join(self.tally.moments[-done:]) if done else 'nothing'
             self.tally.failures.append(f'{self.run.name}, struck at {struck}: {error}')
         self.tally.tried += done

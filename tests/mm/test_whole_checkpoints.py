@@ -59,9 +59,16 @@ def test_a_full_disk_is_named_and_the_earlier_checkpoint_stays(tmp_path, digits,
     train(config(tmp_path / 'roomy', digits, baseline))
     room = int(1.7 * (tmp_path / 'roomy/epoch_1.pth').stat().st_size)
     with small_disk(tmp_path / 'disk', room) as disk:
+        cfg = config(tmp_path / 'logs', digits, baseline, max_keep_ckpts=1, out_dir=str(disk))
         with pytest.raises(OSError, match='epoch_2.pth could not be written: the disk is full'):
-            train(config(disk, digits, baseline, max_keep_ckpts=1))
-        assert names(disk) == ['epoch_1.pth', 'last_checkpoint'] and is_whole(disk / 'epoch_1.pth')
+            train(cfg)
+        assert names(disk / 'logs') == ['epoch_1.pth'] and is_whole(disk / 'logs/epoch_1.pth')
+        # Resumed, with room and the note of the newest one lost:
+        half = disk / 'logs/epoch_9.pth.0123abcd.partial'
+        half.write_bytes(b'half')
+        (tmp_path / 'logs/last_checkpoint').write_text('')
+        cfg.train_cfg.max_epochs = 1
+        assert train(resumed(cfg)).epoch == 1 and not half.exists()
 
 
 def test_the_best_checkpoint_survives_a_failure_of_the_next(tmp_path, digits, baseline, failing):

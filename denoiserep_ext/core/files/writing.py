@@ -46,7 +46,8 @@ def parked(path: str | Path) -> Iterator[Path]:
             yield partial
             _to_disk(partial)
             partial.replace(path)
-            _to_disk(path.parent)
+            with suppress(OSError):  # some file systems have no such thing for folders
+                _to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
