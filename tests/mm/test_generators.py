@@ -14,6 +14,11 @@ from tests.kills.trial import differing
 from tests.mm.helpers import build, classifier_config, load, train
 
 
+def resumed(cfg):
+    cfg.resume, cfg.load_from = True, None
+    return cfg
+
+
 class Cut(Hook):
     """A power cut in front of an iteration."""
 
@@ -45,7 +50,11 @@ def test_states_are_tensors_and_plain_data(tmp_path):
 
 
 def config(work_dir, digits, workers, by_epoch, **overrides):
-    """Dropout in the model, random crops and flips in the pipeline, validation in between."""
+    """Dropout in the model, random crops and flips in the pipeline, validation in between.
+
+    Args:
+        workers: Loading processes; below 0, new ones for every epoch.
+    """
     cfg = classifier_config(work_dir, digits, epochs=3, **overrides)
     cfg.train_dataloader.dataset.pipeline[2:2] = [
         dict(type='RandomCrop', crop_size=16, padding=2), dict(type='RandomFlip', prob=0.5)]
@@ -58,9 +67,9 @@ def config(work_dir, digits, workers, by_epoch, **overrides):
     return cfg
 
 
-@pytest.mark.parametrize('workers', [0, 2, -2], ids=['no workers', 'lasting workers', 'new workers'])
-@pytest.mark.parametrize('by_epoch', [True, False], ids=['epochs', 'iterations'])
-@pytest.mark.parametrize('hook', [{}, None], ids=['DenoiseRep', 'stock'])
+@pytest.mark.parametrize('workers, by_epoch, hook', [
+    (0, True, {}), (2, True, {}), (-2, True, {}), (0, False, {}), (2, False, {}), (0, True, None),
+    (0, False, None)], ids=str)
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, digits, baseline, workers, by_epoch,
                                                        hook):
     options = dict(load_from=baseline(), hook=hook)
@@ -77,15 +86,10 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, digits, baselin
     with pytest.raises(KeyboardInterrupt):
         cut.train()
     random.seed(9)
-    train(_resumed(made('cut')))
+    train(resumed(made('cut')))
     ends = [load(Path((tmp_path / name / 'last_checkpoint').read_text())) for name in ('whole', 'cut')]
     for key in ('state_dict', 'optimizer', KEY, *(['denoiserep'] if hook is not None else [])):
         assert differing(ends[0][key], ends[1][key], key) == ''
-
-
-def _resumed(cfg):
-    cfg.resume, cfg.load_from = True, None
-    return cfg
 
 
 def test_validation_leaves_the_generators_of_training_alone(tmp_path, digits, baseline):
@@ -104,7 +108,7 @@ def test_a_checkpoint_without_states_is_announced(tmp_path, digits, baseline, ca
     checkpoint = load(tmp_path / 'epoch_2.pth')
     del checkpoint[KEY]
     torch.save(checkpoint, tmp_path / 'epoch_2.pth')
-    cfg = _resumed(cfg)
+    cfg = resumed(cfg)
     cfg.load_from = str(tmp_path / 'epoch_2.pth')
     runner = build(cfg)
     with caplog.at_level('WARNING', logger=runner.logger.name):
