@@ -32,7 +32,7 @@ def main() -> int:
               flush=True)
         for number, name in enumerate(args.runs):
             share = (args.kills + number) // len(args.runs)
-            trial = Trial(made[name], folder.absolute() / f'{name}-{args.seed}', args.seed)
+            trial = Trial(made[name], folder.absolute() / name, args.seed)
             tally = trial.kill(share)
             figures = tally.tried, tally.writing, tally.survived
             total = [a + b for a, b in zip(total, figures)]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from denoiserep_ext.core.files.writing import write_json
 from tests.kills.killing import run
 from tests.kills.runs import Run
 
@@ -45,19 +46,22 @@ class Trial:
 
     Args:
         run: What is run.
-        folder: Where everything goes.
+        folder: Where everything goes; an undisturbed twin that is there already serves again.
         seed: Of the moments of the kills.
     """
 
     def __init__(self, run: Run, folder: Path, seed: int) -> None:
         self.run, self.folder, self.rng = run, folder, random.Random(f'{seed} {run.name}')
-        folder.mkdir(parents=True)
-        self.tally = Tally()
-        self.usual, self.first_write = self._undisturbed()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tally, times = Tally(), folder / 'whole_times.json'
+        if not times.exists():
+            write_json(self._undisturbed(), times)
+        self.usual, self.first_write = json.loads(times.read_text())
         self.wanted = run.result(folder / 'whole')
 
     def _undisturbed(self) -> tuple[float, float]:
         out, started = self.folder / 'whole', time.time()
+        shutil.rmtree(out, ignore_errors=True)
         end = run(self.run.steps(out), self.folder / 'whole.log')
         if end.status:
             raise RuntimeError(f'{self.run.name} fails without being killed:\n{self._log("whole")}')
@@ -67,7 +71,7 @@ class Trial:
 
     def kill(self, times: int) -> Tally:
         """Kill it so often, a few times in a row, and see each time what it ends with."""
-        number = 0
+        number = len(list(self.folder.glob('killed*.log')))
         while self.tally.tried < times:
             number += 1
             self._once(f'killed{number}', min(IN_A_ROW, times - self.tally.tried))
