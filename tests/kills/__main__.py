@@ -13,8 +13,8 @@ from tests.kills.runs import runs  # noqa: E402
 from tests.kills.starting import preload  # noqa: E402
 from tests.kills.trial import Trial  # noqa: E402
 
-NAMES = ('joint', 'alternate', 'frozen', 'detector', 'segmentor', 'fastreid', 'compare', 'sweep',
-         'shares', 'robustness')
+NAMES = ('joint', 'alternate', 'frozen', 'detector', 'segmentor', 'fastreid', 'compare',
+         'compare-reid', 'sweep', 'shares', 'robustness')
 
 
 def main() -> int:

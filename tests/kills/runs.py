@@ -42,13 +42,14 @@ def runs(data: Path) -> dict[str, Run]:
         Run('MMDetection, Mask R-CNN', given.dense('detector'), last_checkpoint),
         Run('MMSegmentation, SegFormer', given.dense('segmentor', workers=1), last_checkpoint),
         Run('FastReID, OSNet', given.reid, reid_checkpoint),
-        Run('tools/compare.py', given.compare, comparison),
+        Run('tools/compare.py, MMPretrain', given.compare, comparison),
+        Run('tools/compare.py, FastReID', given.compare_reid, comparison),
         Run('tools/calibrate.py, sweep', given.calibrate_sweep, calibrated),
         Run('tools/calibrate.py, shared passes', given.calibrate_shares, calibrated),
         Run('tools/robustness.py', given.robustness, robustness),
     ]
-    names = ('joint', 'alternate', 'frozen', 'detector', 'segmentor', 'fastreid', 'compare', 'sweep',
-             'shares', 'robustness')
+    names = ('joint', 'alternate', 'frozen', 'detector', 'segmentor', 'fastreid', 'compare',
+             'compare-reid', 'sweep', 'shares', 'robustness')
     return dict(zip(names, made))
 
 
@@ -73,8 +74,8 @@ def reid_checkpoint(folder: Path) -> Any:
 def comparison(folder: Path) -> Any:
     inner, = (path.parent for path in folder.glob('*/comparison.json'))
     report = json.loads((inner / 'comparison.json').read_text())
-    weights = {result['row']: load(Path(result['checkpoint']))['state_dict']
-               for result in report['results']}
+    checkpoints = {result['row']: load(Path(result['checkpoint'])) for result in report['results']}
+    weights = {row: saved.get('state_dict') or saved['model'] for row, saved in checkpoints.items()}
     return report['summary'], report['verdict'], report['costs'], weights
 
 
