@@ -54,8 +54,8 @@ def one(name: str, memory: int, size: int, layers: str) -> None:
         with torch.no_grad():
             model(images)
     peak = torch.cuda.max_memory_allocated() if DEVICE == 'cuda' else peak_resident()
-    print(json.dumps({'peak': peak / 1e6, 'all': sum(every.values()) / 1e6, 'moments': sum(held.values()) / 1e6,
-                      'layers': len(held), 'passes': len(groups(held, memory))}))
+    print(json.dumps({'peak': peak / 1e6, 'all': sum(every.values()) / 1e6, 'layers': len(held),
+                      'moments': sum(held.values()) / 1e6, 'passes': len(groups(held, memory))}))
 
 
 def main() -> None:

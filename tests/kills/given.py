@@ -112,10 +112,10 @@ class Given:
 
     def compare_reid(self, folder: Path) -> list[list[str]]:
         configs = ROOT / 'configs/fastreid/digits'
-        return [[str(ROOT / 'tools/compare.py'), str(configs / 'osnet_x0-25_denoiserep-joint.yml'),
-                 '--baseline', str(configs / 'osnet_x0-25.yml'), '--seeds', '0', '--work-dir',
-                 str(folder), '--skip-costs', '--cfg-options', 'SOLVER.MAX_EPOCH=2', 'SOLVER.CHECKPOINT_PERIOD=1',
-                 'TEST.EVAL_PERIOD=1', f'DATASETS.ROOT={self.retrieval}']]
+        joint, stock = configs / 'osnet_x0-25_denoiserep-joint.yml', configs / 'osnet_x0-25.yml'
+        return [[str(ROOT / 'tools/compare.py'), str(joint), '--baseline', str(stock), '--seeds', '0',
+                 '--work-dir', str(folder), '--skip-costs', '--cfg-options', 'SOLVER.MAX_EPOCH=2',
+                 'SOLVER.CHECKPOINT_PERIOD=1', 'TEST.EVAL_PERIOD=1', f'DATASETS.ROOT={self.retrieval}']]
 
     def calibrate_sweep(self, folder: Path) -> list[list[str]]:
         config, checkpoint = map(str, self.baseline)
