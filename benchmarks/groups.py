@@ -34,6 +34,19 @@ def run(name: str, memory: int, size: int, layers: str) -> dict[str, Any]:
             'groups': peaks['in groups']['passes']}
 
 
+def sizes(name: str, memory: int, size: int) -> dict[str, Any]:
+    """What the moments of a model take, in MB."""
+    from benchmarks.models import backbone
+    from denoiserep_ext import DenoiseRepConfig
+    from denoiserep_ext.core.fit.groups import groups, held_by
+    with tempfile.TemporaryDirectory() as folder:
+        model = backbone(name, size, Path(folder))
+    held = held_by(model, DenoiseRepConfig())
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return {'model': name, 'weights MB': weights / 1e6, 'moments MB': sum(held.values()) / 1e6,
+            'largest layer MB': max(held.values()) / 1e6, 'groups': len(groups(held, memory))}
+
+
 def one(name: str, memory: int, size: int, layers: str) -> None:
     """One case in this process: two images are enough to fill everything that is held."""
     import torch
@@ -65,10 +78,15 @@ def main() -> None:
     parser.add_argument('--memory', type=int, default=400 * 10**6, help='bytes of moments at a time')
     parser.add_argument('--size', type=int, default=224, help='image size in pixels')
     parser.add_argument('--layers', default='auto', help="'auto' or a regular expression")
+    parser.add_argument('--sizes', action='store_true', help='print what moments take, and run nothing')
     parser.add_argument('--case', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case is not None:
         one(args.case, args.memory, args.size, args.layers)
+        return
+    if args.sizes:
+        print(table([sizes(name, args.memory, args.size)
+                     for name in ('resnet50', 'swin-t', 'vit-b', 'swin-l', 'vit-l')]))
         return
     print(table([run(name, args.memory, args.size, args.layers) for name in args.models]))
 
