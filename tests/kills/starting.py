@@ -5,9 +5,11 @@ would.
 """
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import runpy
+import signal
 import sys
 import traceback
 import warnings
@@ -17,6 +19,8 @@ from pathlib import Path
 
 MODULES = ('torch', 'matplotlib.pyplot', 'mmengine.runner', 'mmpretrain', 'mmdet.apis', 'mmseg.apis',
            'imagecorruptions', 'denoiserep_ext.mm', 'denoiserep_ext.reid', 'fastreid.engine')
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 
 def preload() -> None:
@@ -64,6 +68,7 @@ def _in_child(steps: Sequence[Sequence[str]], log: Path) -> int:
     """Run the steps, each in a process of its own."""
     try:
         os.setsid()
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)  # ended with the tests
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in enumerate((nothing, output, output)):
