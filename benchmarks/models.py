@@ -56,8 +56,10 @@ CLASSIFIERS = {
     'vit-t': vit('deit-tiny', 192),
     'vit-s': vit('deit-small', 384),
     'vit-b': vit('deit-base', 768),
+    'vit-l': vit('large', 1024),
     'resnet50': pooled(dict(type='ResNet', depth=50), 2048),
     'swin-t': pooled(dict(type='SwinTransformer', arch='tiny'), 768),
+    'swin-l': pooled(dict(type='SwinTransformer', arch='large'), 1536),
     'mobilenet-v2': pooled(dict(type='MobileNetV2'), 1280),
 }
 

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'denoiserep_ext {args.command}: {error.name} is not installed: pip install '
               f'"denoiserep_ext[{args.extra}]", or bash tools/install.sh in a checkout', file=sys.stderr)
         return 2
-    except (ValueError, FileExistsError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f'denoiserep_ext {args.command}: {error}', file=sys.stderr)
         return 2
     return 0

@@ -13,6 +13,7 @@ from mmengine.config import DictAction
 from denoiserep_ext.calibrate.images import DataOptions
 from denoiserep_ext.calibrate.norms import BATCH, adapt
 from denoiserep_ext.command_line import tool_parser
+from denoiserep_ext.core.files.writing import require_writable
 from denoiserep_ext.corruptions.names import from_words
 
 EXAMPLE = """BatchNorm statistics of noisy images:
@@ -62,6 +63,7 @@ def run(args):
     corruptions = from_words(args.corruptions, args.severities)
     if args.out.exists() and not args.overwrite:
         raise FileExistsError(f'{args.out} exists: choose another name, or pass --overwrite.')
+    require_writable(args.out)
     data = DataOptions(args.images or None, args.image_folder, seed=args.seed,
                        batch_size=args.batch_size, workers=args.workers)
     layers = adapt(build_host(args, data), corruptions, args.seed, args.out, args.batch_size)
@@ -73,7 +75,7 @@ def main():
     args = parse_args()
     try:
         run(args)
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f'adapt_norms: {error}')
     except KeyboardInterrupt:
         sys.exit('adapt_norms: interrupted; nothing was written.')

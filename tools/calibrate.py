@@ -21,6 +21,7 @@ from denoiserep_ext.calibrate.pairs import PairDenoising, PairOptions
 from denoiserep_ext.calibrate.plans import STRENGTHS, PairSweepOptions, SweepOptions
 from denoiserep_ext.calibrate.run import calibrate, outputs
 from denoiserep_ext.command_line import tool_parser
+from denoiserep_ext.core.files.writing import require_writable
 from denoiserep_ext.core.fit.one_pass import TOKENS
 from denoiserep_ext.core.pairs.config import FORMS, PairConfig
 from denoiserep_ext.core.processes import join_processes, leave_processes
@@ -260,6 +261,7 @@ def run(args, parser):
     for path in (*written, *([args.save_moments] if args.save_moments else [])):
         if path.exists() and not args.overwrite:
             raise FileExistsError(f'{path} exists: choose another name, or pass --overwrite.')
+        require_writable(path)
     host = build_host(args, data)
     if plan is not None and not args.noises and not args.noise and not host.classes:
         plan = plan.without_labels()
@@ -272,7 +274,7 @@ def main():
     join_processes()
     try:
         run(args, parser)
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f'calibrate: {error}')
     except KeyboardInterrupt:
         sys.exit('calibrate: interrupted; no checkpoint was written.')

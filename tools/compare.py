@@ -17,7 +17,7 @@ from denoiserep_ext.compare.alive import signs_of_life
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
 from denoiserep_ext.compare.picture import save_picture
 from denoiserep_ext.compare.programs import interrupt_on_signals
-from denoiserep_ext.core.files.writing import write_json
+from denoiserep_ext.core.files.writing import require_writable, write_json
 
 EXAMPLE = """three seeds, a baseline trained for each:
   python tools/compare.py configs/mmpretrain/digits/vit-tiny_denoiserep-joint_1xb64_digits.py \\
@@ -84,11 +84,12 @@ def main():
     args = parse_args()
     interrupt_on_signals()
     try:
+        require_writable(args.work_dir / 'comparison.png')
         reports = [compare(args, path, start)
                    for path, start in zip(args.config, args.baseline or args.checkpoint)]
         picture = args.work_dir / 'comparison.png'
         save_picture(reports, picture)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f'compare: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare: interrupted; what is done is in {args.work_dir}, and the same command goes '

@@ -97,7 +97,7 @@ def main():
         results = run_trials(trials, args.jobs)
         models, fitted = gather_trials(trials, results), trials[0].fitted
         files = save_summary(models, args.work_dir, fitted)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f'compare_denoised: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare_denoised: interrupted; what is done is in {args.work_dir}, and the same '

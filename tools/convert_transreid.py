@@ -48,7 +48,7 @@ def main():
         grid = model.patch_embed.num_y, model.patch_embed.num_x
         converted = convert_state(checkpoint, model.state_dict(), grid)
         heads, left = convert_neck(checkpoint, model.embed_dim)
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'convert_transreid: {args.checkpoint}: {error}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     backbone = {f'backbone.{key}': value for key, value in converted.state.items()}

@@ -34,7 +34,7 @@ def main():
         if args.out.exists():
             raise FileExistsError(f'{args.out} exists: remove it or choose another name.')
         arch, state = convert_classifier(read_official(args.checkpoint, args.unsafe))
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'convert_vmamba: {args.checkpoint}: {error}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_whole({'state_dict': state}, args.out)

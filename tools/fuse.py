@@ -22,7 +22,7 @@ def main():
     args = parser.parse_args()
     try:
         layers = export_plain(args.checkpoint, args.out, unsafe=args.unsafe)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'fuse: {error}')
     print(f'{args.out}: plain weights, {len(layers)} denoised layers fused')
 

@@ -12,7 +12,7 @@ from mmengine.config import DictAction
 
 from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.core.checks import integer
-from denoiserep_ext.core.files.writing import write_json
+from denoiserep_ext.core.files.writing import require_writable, write_json
 from denoiserep_ext.corruptions.names import ALL, GROUPS, SEVERITIES
 from denoiserep_ext.robustness import pictures, report
 from denoiserep_ext.robustness.cells import checkpoints_of
@@ -72,6 +72,7 @@ def run(args):
                                ('batch-size', args.batch_size, 1), ('workers', args.workers, 0)):
         if value is not None:
             integer(f'--{name}', value, least)
+    require_writable(args.out / 'robustness.json')
     checkpoints = checkpoints_of(args.checkpoint, args.names)
     results = measure(build_host(args), checkpoints, plan, args.out)
     write_json(report.figures(results), args.out / 'robustness.json')
@@ -86,7 +87,7 @@ def main():
     args = parse_args()
     try:
         run(args)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f'robustness: {error}')
     except KeyboardInterrupt:
         sys.exit(f'robustness: interrupted; scores so far are in {args.out}/cells, and the same command '

@@ -12,10 +12,10 @@ from typing import Any
 
 from .. import __version__
 from ..core.files.reading import read_checkpoint
-from ..core.files.writing import parked
+from ..core.files.writing import parked, write_text
 from ..robustness.cells import checkpoints_of
 from ..robustness.over_seeds import FILE
-from .programs import last_line, run_program
+from .programs import last_line, run_program, wait_for_others
 from .stages import Host, Stage
 
 PLAIN, NORMS, BIAS, DENOISED = 'plain', 'BatchNorm re-estimated', 'bias only', 'denoised'
@@ -71,6 +71,7 @@ class Trial:
             RuntimeError: with the end of the log, if a program fails.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        wait_for_others(self.folder / 'log.txt')
         plain = self._train()
         rows, gains = {PLAIN: plain}, {}
         if any(key.endswith('running_mean') for key in read_checkpoint(plain)['state_dict']):
@@ -153,5 +154,4 @@ class Trial:
         run_program(f'{self.name} seed {self.seed}, {step}', [
             sys.executable, '-W', 'ignore::DeprecationWarning', str(self.tools / command[0]),
             *command[1:]], self.folder / 'log.txt', self.threads)
-        with parked(done) as partial:
-            partial.write_text(mark)
+        write_text(mark, done)

@@ -14,7 +14,10 @@ from . import layer_types  # noqa: E402, F401  (tells the core about mmcv's wrap
 from .backbone import DenoiseRepBackbone  # noqa: E402
 from .boundary_iou import BIoUMetric  # noqa: E402
 from .corrupt import Corrupt  # noqa: E402
+from .generators import Generators  # noqa: E402
 from .hook import DenoiseRepHook  # noqa: E402
 from .vmamba import VMamba  # noqa: E402
+from .whole_checkpoints import WholeCheckpoints  # noqa: E402
 
-__all__ = ['BIoUMetric', 'Corrupt', 'DenoiseRepBackbone', 'DenoiseRepHook', 'VMamba']
+__all__ = ['BIoUMetric', 'Corrupt', 'DenoiseRepBackbone', 'DenoiseRepHook', 'Generators', 'VMamba',
+           'WholeCheckpoints']

@@ -20,6 +20,7 @@ from ..core.layer.selection import by_part, find_part
 from ..pairs.options import NOISE
 from ..registry import HOOKS
 from .converting import convert_or_adopt_
+from .generators import Generators
 from .host import DenoisingHook, bare_model, check_host
 from .options import denoise_config, selection_of
 from .pair_hook import PairHook
@@ -29,6 +30,7 @@ from .position import block_ends, by_epoch, position
 from .predictor_sgd import SGDOptions
 from .saving import may_be_saved
 from .start import warn_of_random_weights
+from .whole_checkpoints import WholeCheckpoints, bring_along_
 
 
 @HOOKS.register_module()
@@ -130,6 +132,7 @@ class DenoiseRepHook(DenoisingHook):
         self._converted = convert_or_adopt_(self.model, self.target, self.config, self.recipe)
         self.sgd.check(self._converted.solver)
         self._companion = companion_of(runner, self.model)
+        bring_along_(runner, Generators, WholeCheckpoints)
 
     def _recipe_for(self, runner) -> Recipe:
         if self.recipe_name == 'alternate' and self.period is None and not by_epoch(runner):

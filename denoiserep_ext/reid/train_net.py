@@ -15,7 +15,7 @@ from fastreid.engine import default_argument_parser, default_setup
 from fastreid.utils import comm
 
 from ..command_line import HelpFormatter
-from ..core.files.writing import write_json
+from ..core.files.writing import require_writable, write_json
 from . import Trainer, read_config
 from .checkpoint import last_checkpoint
 from .config import refuse_training
@@ -104,8 +104,9 @@ def run(argv: list[str] | None = None) -> int:
             check_data(cfg, not args.eval_only, args.num_gpus * args.num_machines)
             check_resume(cfg, args)
         cfg.freeze()
+        require_writable(Path(cfg.OUTPUT_DIR) / 'model_final.pth')
         launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args, cfg))
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f'train_net: {error}', file=sys.stderr)
         return 2
     return 0

@@ -105,6 +105,27 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
         FloatingPointError: if a selected layer's weights are not finite. Nothing is changed.
     """
     config = config or DenoiseRepConfig()
+    steps, report = plan(model, config, example_inputs)
+    modules = dict(model.named_modules())
+    # All of them before the first layer changes: this is where memory may run out.
+    predictors = [new_predictor(modules[name], config) for name in steps]
+    for index, (predictor, (name, step)) in enumerate(zip(predictors, steps.items())):
+        attach_(modules[name], predictor, config, step, index, name or type(model).__name__)
+    fuse_before_merging_(model, fuse_)
+    if config.solver == 'sgd':
+        track_loss_(model)
+    return report
+
+
+def plan(model: nn.Module, config: DenoiseRepConfig,
+         example_inputs: Any = None) -> tuple[dict[str, int], ConversionReport]:
+    """What :func:`convert_` would do; nothing is changed.
+
+    Args, Raises: see there.
+
+    Returns:
+        Steps by name, in their order, and the report.
+    """
     choice = select(model, config.layers)
     modules = dict(model.named_modules())
     names = [name for name, reason in choice.items() if reason is None]
@@ -115,14 +136,7 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
     steps = dict(zip(names, config.steps_for(names)))
     layers = tuple(_describe(name, modules[name], steps.get(name), reason)
                    for name, reason in choice.items())
-    # All of them before the first layer changes: this is where memory may run out.
-    predictors = [new_predictor(modules[name], config) for name in steps]
-    for index, (predictor, (name, step)) in enumerate(zip(predictors, steps.items())):
-        attach_(modules[name], predictor, config, step, index, name or type(model).__name__)
-    fuse_before_merging_(model, fuse_)
-    if config.solver == 'sgd':
-        track_loss_(model)
-    return ConversionReport(layers, config.strength)
+    return steps, ConversionReport(layers, config.strength)
 
 
 def _require_values(name: str, layer: nn.Module) -> None:
