@@ -34,7 +34,7 @@ linkcheck_ignore = [r'https?://']  # the machine that checks may be offline
 
 html_theme = 'furo'
 html_title = f'denoiserep_ext {version}'
-html_static_path = ['_static', 'pictures']
+html_static_path = ['_static']
 html_css_files = ['site.css']
 html_theme_options = {
     'light_css_variables': {'color-brand-primary': '#0072b2', 'color-brand-content': '#0072b2'},
