@@ -16,7 +16,6 @@ version = release = __version__
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.mathjax',
               'sphinx_copybutton', 'sphinx_design', 'from_code']
 exclude_patterns = ['_build']
-suppress_warnings = ['toc.empty_glob']  # see index.md: pages that a generator writes
 
 myst_enable_extensions = ['attrs_inline', 'colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 3
@@ -26,14 +25,17 @@ myst_heading_anchors = 3
 HOSTS = ('mmcv', 'mmpretrain', 'mmdet', 'mmseg', 'timm', 'faiss', 'cv2', 'imagecorruptions')
 autodoc_mock_imports = [name for name in HOSTS if find_spec(name) is None]
 autodoc_member_order = 'bysource'
-autodoc_typehints = 'none'  # they are in the signatures
+autodoc_typehints_format = 'short'
+python_maximum_signature_line_length = 90
 autodoc_default_options = {'members': True}
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 linkcheck_ignore = [r'https?://']  # the machine that checks may be offline
 
 html_theme = 'furo'
 html_title = f'denoiserep_ext {version}'
+html_copy_source = html_show_sourcelink = False
 html_static_path = ['_static']
 html_css_files = ['site.css']
 html_theme_options = {

@@ -49,7 +49,7 @@ def build_what_it_configures(scope: dict) -> int:
 
 @pytest.mark.parametrize('path', WITH_CODE, ids=name_of)
 def test_python_blocks_run(path, folder_of_images):
-    for module in ('timm', 'mmpretrain'):
+    for module in ('timm', 'mmpretrain', 'onnx'):
         if any(f'import {module}' in code or f'from {module}' in code for code in blocks(path, 'python')):
             pytest.importorskip(module)
     scope = given(name_of(path))
