@@ -15,7 +15,7 @@ version = release = __version__
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.mathjax',
               'sphinx_copybutton', 'sphinx_design', 'from_code']
-exclude_patterns = ['_build']
+exclude_patterns = ['_build', 'pictures']
 
 myst_enable_extensions = ['attrs_inline', 'colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 3

@@ -10,6 +10,7 @@ from pathlib import Path
 from . import measured, method
 
 HERE = Path(__file__).parent
+DRAWN = {'noise_by_depth': measured.save_noise, 'robustness': measured.save_robustness}
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     method.save(out / 'method.svg')
-    for name, draw in (('noise_by_depth', measured.save_noise), ('robustness', measured.save_robustness)):
+    for name, draw in DRAWN.items():
         draw(json.loads((HERE / 'figures' / f'{name}.json').read_text()), out / f'{name}.png')
 
 

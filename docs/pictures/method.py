@@ -59,8 +59,8 @@ def _row(axes, row: str, image: np.ndarray, head: str, words: str, colour: str) 
     axes.text(0.1, y - 0.16, words, fontsize=9, color='0.25', va='center')
     axes.imshow(image, cmap='gray_r', extent=(2.08, 2.68, y - 0.3, y + 0.3), vmin=0, vmax=16,
                 interpolation='nearest', zorder=2)
-    axes.add_patch(pyplot().Rectangle((2.08, y - 0.3), 0.6, 0.6, fill=False, edgecolor='0.6', linewidth=0.8,
-                                      zorder=3))
+    axes.add_patch(pyplot().Rectangle((2.08, y - 0.3), 0.6, 0.6, fill=False, edgecolor='0.6',
+                                      linewidth=0.8, zorder=3))
     slim = SLIM + 0.3 if row == 'worse' else 0.0
     starts = [2.68, LAYERS[0] + SIZE[0], LAYERS[1] + SIZE[0]]
     ends = [LAYERS[0] - slim, LAYERS[1] - slim, END]
@@ -80,8 +80,9 @@ def _layer(axes, left: float, row: str, name: str, formula: str, colour: str,
     axes.add_patch(FancyBboxPatch(
         (left, y), width, SIZE[1], boxstyle='round,pad=0,rounding_size=0.07', linewidth=1.6,
         edgecolor=colour, facecolor=_pale(colour), zorder=4))
-    axes.text(left + width / 2, ROWS[row] + 0.13, name, ha='center', va='center', fontsize=9, zorder=5)
-    axes.text(left + width / 2, ROWS[row] - 0.14, formula, ha='center', va='center', fontsize=9, zorder=5)
+    for text, shift in ((name, 0.13), (formula, -0.14)):
+        axes.text(left + width / 2, ROWS[row] + shift, text, ha='center', va='center', fontsize=9,
+                  zorder=5)
 
 
 def _fold(axes, left: float) -> None:

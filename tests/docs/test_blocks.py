@@ -1,6 +1,8 @@
 """Python blocks of README and guides run as they stand, page by page, from top to bottom."""
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -50,7 +52,7 @@ def build_what_it_configures(scope: dict) -> int:
 @pytest.mark.parametrize('path', WITH_CODE, ids=name_of)
 def test_python_blocks_run(path, folder_of_images):
     for module in ('timm', 'mmpretrain', 'onnx'):
-        if any(f'import {module}' in code or f'from {module}' in code for code in blocks(path, 'python')):
+        if re.search(rf'^(import|from) {module}\b', '\n'.join(blocks(path, 'python')), re.M):
             pytest.importorskip(module)
     scope = given(name_of(path))
     for number, code in enumerate(blocks(path, 'python'), start=1):

@@ -30,8 +30,8 @@ def test_builds_without_a_warning(site):
     out, done = site
     assert done.returncode == 0, done.stderr
     for path in PAGES:
-        page = out / path.relative_to(ROOT / 'docs').with_suffix('.html') if 'docs' in path.parts else out
-        assert page.exists()
+        if path.is_relative_to(ROOT / 'docs') and 'pictures' not in path.parts:
+            assert (out / path.relative_to(ROOT / 'docs').with_suffix('.html')).exists()
 
 
 @pytest.mark.slow
