@@ -38,8 +38,8 @@ class ProgramHelp(Directive):
 
 
 class FastReIDKeys(Directive):
-    """``.. fastreid-keys:: PairConfig``: keys of ``MODEL.DENOISEREP`` that come from this dataclass, with
-    the defaults that FastReID's config has and what the docstring says of them."""
+    """``.. fastreid-keys:: PairConfig``: keys of ``MODEL.DENOISEREP`` that come from this dataclass, the
+    defaults that FastReID's config has, and what the docstring says of them."""
 
     required_arguments = 1
 
