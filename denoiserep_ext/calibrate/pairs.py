@@ -178,7 +178,7 @@ class Walks(Collected):
                 done = replace(self._walk(setting.but(held_out=0.0)), judged=False)
             self._done[setting] = self.host.changes(), done
         changed, done = self._done[setting]
-        self.host.model.load_state_dict(changed, strict=False)
+        self.host.put(changed)
         return done
 
     def _walk(self, setting: PairDenoising) -> PairDenoised:

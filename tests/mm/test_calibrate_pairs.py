@@ -30,7 +30,7 @@ from tests.mm.test_isolation import BLOCK  # noqa: E402
 
 NOISE, JPEG = Corruption('gaussian_noise', 5), Corruption('jpeg_compression', 3)
 UNJUDGED = PairDenoising(PairConfig(held_out=0.0, ridge=0.01, positions=8))
-CLASSIFIERS = ('vit', 'resnet')
+CLASSIFIERS = ('vit', 'resnet', 'vmamba')
 
 
 def pair_host(cfg, checkpoint, data=None, **options):
