@@ -16,7 +16,7 @@ def save_noise(figures: dict[str, Any], path: Path) -> None:
     layers = tuple(PairLayer(**{**layer, 'ridge': None}) for layer in figures['layers'])
     verdict = None if figures['verdict'] is None else Verdict(**figures['verdict'])
     report = PairReport(layers, figures['images'], verdict, figures['seconds'], figures['solving'])
-    save_picture(report, path, f'small ViT of the digits, fitted to {", ".join(figures["worse"])}')
+    save_picture(report, path, f'small network of the digits, fitted to {", ".join(figures["worse"])}')
 
 
 def save_robustness(figures: dict[str, Any], path: Path) -> None:
