@@ -76,6 +76,7 @@ def signature_of_init(app, what: str, name: str, obj: object, options, signature
     if what != 'class' or not {'__new__', '__init__'} <= vars(obj).keys():
         return None
     found = sphinx_inspect.signature(obj.__init__, bound_method=True)
+    found = found.replace(return_annotation=found.empty)
     return sphinx_inspect.stringify_signature(found, unqualified_typehints=True), None
 
 
