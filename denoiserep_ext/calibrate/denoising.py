@@ -142,9 +142,9 @@ def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising
         if moments.embedding is None:
             raise ValueError('The moments hold no labelled embeddings: take them with --noise '
                              'within_class or --sweep.')
-        cost = host.fold_embedding(class_posterior(
-            moments.embedding, denoising.strength, host.new_classes, denoising.centred))
-        return Denoised({}, {}, cost)
+        affine = class_posterior(moments.embedding, denoising.strength, host.new_classes,
+                                 denoising.centred)
+        return Denoised({}, {}, host.fold_embedding(affine.to(host.device)))
     prefix = f'{host.target}.' if host.target else ''
     report = convert_(find_part(host.model, host.target), denoising.config(layers))
     names = {f'{prefix}{layer.name}': layer.step for layer in report.converted}

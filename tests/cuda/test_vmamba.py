@@ -31,36 +31,49 @@ def models(device, **options):
     return model.to(device), chunked.to(device)
 
 
-def results(model, images, amp=None):
+def results(model, images, weights, amp=None):
+    """Output and all gradients of a weighted sum of it. (Its square would not do: the output is
+    normalised, and what is left of its gradient is rounding.)"""
     leaf = images.clone().requires_grad_()
     with torch.autocast(images.device.type, amp or torch.bfloat16, enabled=amp is not None):
         y = model(leaf)[0]
-    y.float().square().mean().backward()
-    return [y.detach().float(), leaf.grad, *(p.grad for p in model.parameters())]
+    (y * weights).sum().backward()
+    return [y.detach(), leaf.grad, *(p.grad for p in model.parameters())]
 
 
-def assert_near(ours, theirs, tolerance):
-    for a, b in zip(ours, theirs):
-        assert ((a - b).abs().max() <= tolerance * b.abs().max().clamp(min=1e-6)).item()
+def errors(ours, exact):
+    """Largest error of each tensor, over its largest value."""
+    return [((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, exact)]
 
 
 @pytest.mark.parametrize('channels_last', [False, True])
 @pytest.mark.parametrize('size', [(64, 64), (48, 80)])
-def test_float32(walked, device, size, channels_last):
+def test_float32_is_as_exact_as_the_plain_path(walked, device, size, channels_last, record_error):
     ours, chunked = models(device)
+    exact = copy.deepcopy(chunked).double()
     images = torch.randn(2, 3, *size, device=device)
+    weights = torch.randn(exact(images.double())[0].shape, device=device)
+    truth = results(exact, images.double(), weights.double())
     if channels_last:
         ours, images = (x.to(memory_format=torch.channels_last) for x in (ours, images))
-    assert_near(results(ours, images), results(chunked, images), 1e-3)
+    mine, plain = (max(errors(results(model, images, weights), truth)) for model in (ours, chunked))
+    record_error('VMamba in float32 on a GPU, Triton scan', mine)
+    record_error('VMamba in float32 on a GPU, plain path', plain)
+    assert plain < 1e-4
+    assert mine <= max(2 * plain, 1e-5)  # the kernels' own tolerance
     assert walked == [torch.float32] * 2
 
 
 @pytest.mark.parametrize('amp', [torch.float16, torch.bfloat16])
-def test_mixed_precision(walked, device, amp):
+def test_mixed_precision_is_as_exact_as_the_plain_path(walked, device, amp):
     ours, chunked = models(device)
+    exact = copy.deepcopy(chunked).double()
     images = torch.randn(2, 3, 64, 64, device=device)
-    y, expected = (results(model, images, amp)[0] for model in (ours, chunked))
-    assert_near([y], [expected], 16 * torch.finfo(amp).eps)
+    weights = torch.randn(exact(images.double())[0].shape, device=device)
+    truth = results(exact, images.double(), weights.double())
+    mine, plain = (errors(results(model, images, weights, amp), truth) for model in (ours, chunked))
+    assert mine[0] <= 16 * torch.finfo(amp).eps
+    assert sum(mine) <= 2 * sum(plain)
     assert walked == [amp] * 2
 
 
@@ -68,7 +81,8 @@ def test_compiled(walked, device):
     ours, chunked = models(device)
     images = torch.randn(2, 3, 64, 64, device=device)
     with torch.no_grad():
-        assert_near(torch.compile(ours.eval())(images), chunked.eval()(images), 1e-3)
+        found = errors(torch.compile(ours.eval())(images), chunked.eval()(images))
+    assert max(found) < 1e-3
     assert walked
 
 

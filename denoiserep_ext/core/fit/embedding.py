@@ -55,8 +55,8 @@ class ClassMoments:
             raise ValueError(f'Embeddings of {tuple(other.sums.shape)} (classes, length) do not fit '
                              f'{tuple(self.sums.shape)}: they come from another model or data set.')
         self.all.merge_(other.all)
-        self.counts += other.counts
-        self.sums += other.sums
+        self.counts += other.counts.to(self.counts)
+        self.sums += other.sums.to(self.sums)
         return self
 
     def reduced(self) -> ClassMoments:
@@ -122,6 +122,11 @@ class Affine:
     def __call__(self, x: Tensor) -> Tensor:
         """Apply to embeddings [n, d], in their own precision."""
         return x @ self.weight.to(x).mT + self.offset.to(x)
+
+    def to(self, device: torch.device) -> Affine:
+        """The map where the layers are that it is folded into: moments from a file are on the CPU."""
+        left_out = None if self.left_out is None else self.left_out.to(device)
+        return Affine(self.weight.to(device), self.offset.to(device), left_out)
 
     def before_linear(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Weight [out, d] and bias [out] of a linear layer that takes this map's output, folded to take

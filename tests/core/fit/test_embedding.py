@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from denoiserep_ext.core.fit.embedding import ClassMoments, class_posterior, shrunk
+from tests.elsewhere import GPU, SecondDevice
 
 
 def labelled(classes=5, each=40, length=6, noise=1.0, seed=0):
@@ -143,6 +144,22 @@ def test_parts_add_up_to_the_whole():
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
     with pytest.raises(ValueError, match='do not fit'):
         merged.merge_(ClassMoments(4, 6))
+
+
+def test_moments_and_layers_may_be_on_different_devices():
+    """Moments read from a file are on the CPU, the model on a GPU."""
+    x, labels, _ = labelled()
+    read, head = moments_of(x[:70], labels[:70], 5), nn.Linear(6, 2)
+    whole = class_posterior(moments_of(x, labels), 0.5)
+    expected = whole.before_linear(head.weight.detach(), head.bias.detach())
+    with torch.no_grad(), SecondDevice():
+        taken = ClassMoments(5, 6, GPU)
+        taken.update(x[70:].to(GPU), labels[70:])
+        affine = class_posterior(read.merge_(taken), 0.5, centred=True)
+        assert class_posterior(taken.merge_(read), 0.5).weight.device == GPU
+        found = affine.to(GPU).before_linear(head.weight.to(GPU), head.bias.to(GPU))
+        assert affine.to(GPU).left_out.device == GPU
+        torch.testing.assert_close(found[0].cpu(), expected[0])
 
 
 def test_classes_that_were_not_seen_change_nothing():
