@@ -22,7 +22,6 @@ from .host import Host
 from .noise import Collected, Source
 from .pair_loading import PairLoader
 
-
 NOISE = 'corruption'
 
 
