@@ -32,8 +32,9 @@ def run(arch: str, batch_size: int, size: int, repeats: int, backends: list[str]
             model.train(name == 'training')
             if DEVICE == 'cuda':
                 torch.cuda.reset_peak_memory_stats()
-            row[f'{name} images / s'] = batch_size / timed({name: call}, repeats, warmup=2)[name]
+            row[f'{name} images / s'] = batch_size / timed({name: call}, repeats)[name]
             if DEVICE == 'cuda':
                 row[f'{name} MB'] = torch.cuda.max_memory_allocated() / 1e6
+            print(row, flush=True)  # a slow scan takes its time
         rows.append(row)
     return rows

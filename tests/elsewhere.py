@@ -1,5 +1,5 @@
-"""A second device on any machine, in a GPU's place: its tensors are computed on the CPU, but refuse, as
-a GPU's do, to be computed with tensors on the CPU."""
+"""A second device on any machine, in a GPU's place: its tensors are computed on the CPU, but refuse,
+as a GPU's do, to be computed with tensors on the CPU."""
 from __future__ import annotations
 
 import torch
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-# PyTorch lets no other name pass that it has no driver for; so some of its functions warn that nothing is
-# computed, where all is.
+# PyTorch lets no other name pass that it has no driver for; so some of its functions warn that nothing
+# is computed, where all is.
 GPU = torch.device('meta')
 _ACROSS = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
 
@@ -33,8 +33,8 @@ class _Elsewhere(Tensor):
 
 
 class SecondDevice(TorchDispatchMode):
-    """Within the context ``tensor.to(GPU)`` and ``device=GPU`` give tensors that are elsewhere. Gradients
-    cannot be taken of them."""
+    """Within the context ``tensor.to(GPU)`` and ``device=GPU`` give tensors that are elsewhere.
+    Gradients cannot be taken of them."""
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         return _computed(operator, args, kwargs or {})
@@ -60,7 +60,8 @@ def _computed(operator, args, kwargs):
     elif device is not None:
         place = torch.device(device)
     elif len(places) > 1:
-        raise RuntimeError(f'Expected all tensors to be on the same device, but found {places} ({operator})')
+        raise RuntimeError(f'Expected all tensors to be on the same device, but found {places} '
+                           f'({operator})')
     else:
         place = next(iter(places), torch.device('cpu'))
     if device is not None:
