@@ -51,6 +51,11 @@ extras = {
              'scikit-learn', 'h5py', 'imageio', 'scipy', 'gdown', 'matplotlib', 'tqdm', 'pillow'],
     'corruptions': ['imagecorruptions-imaug>=1.1.5'],
     'tools': ['scikit-learn', 'scipy', 'matplotlib', 'tqdm', 'pillow'],
+    # Beside openmim, which wants requests 2.28, Sphinx stays at 7.3. mmengine: the tools' options.
+    'docs': ['sphinx>=7.3.7,<10', 'furo>=2025.12.19', 'myst-parser>=4.0.1,<6',
+             'sphinx-copybutton>=0.5.2', 'sphinx-design>=0.6', 'mmengine>=0.10.5', 'scikit-learn',
+             'matplotlib', 'tqdm', 'pillow', 'nbclient>=0.10', 'nbformat>=5.10', 'ipykernel>=6.29',
+             'onnx>=1.16'],
     'tests': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'timm', 'tensorboard', 'twine'],
 }
 extras['all'] = sorted({package for group in extras.values() for package in group})

@@ -110,7 +110,8 @@ fi
 say 'OpenMMLab toolboxes and tools'
 pip_install 'toolboxes' -c "$constraints" "${hosts[@]}" \
   imagecorruptions-imaug scikit-learn matplotlib tqdm pillow \
-  pytest pytest-xdist hypothesis ruff timm tensorboard
+  pytest pytest-xdist hypothesis ruff timm tensorboard \
+  sphinx furo myst-parser sphinx-copybutton sphinx-design nbclient nbformat ipykernel onnx
 
 say 'FastReID'
 # Its wheel asks for torch 1.13.1; denoiserep_ext.reid makes it run on present ones.

@@ -17,10 +17,10 @@ from ..core.pairs.report import PairReport
 from ..core.pairs.walk import denoise_pairs_
 from ..core.processes import process_share, several_processes
 from ..corruptions.names import Corruption
+from ..pairs.picture import save_picture
 from .host import Host
 from .noise import Collected, Source
 from .pair_loading import PairLoader
-from .pair_picture import save_picture
 
 NOISE = 'corruption'
 

@@ -11,13 +11,13 @@ pytest.importorskip('scipy')
 
 from denoiserep_ext import PairConfig, denoise_pairs_  # noqa: E402
 from denoiserep_ext.calibrate import pairs as module  # noqa: E402
-from denoiserep_ext.calibrate.pair_picture import save_picture  # noqa: E402
 from denoiserep_ext.calibrate.pairs import PairDenoising, PairOptions  # noqa: E402
 from denoiserep_ext.calibrate.plans import PairSweepOptions  # noqa: E402
 from denoiserep_ext.calibrate.run import calibrate, outputs  # noqa: E402
 from denoiserep_ext.calibrate.scores import Scores  # noqa: E402
 from denoiserep_ext.core.pairs.report import PairLayer, PairReport, Verdict  # noqa: E402
 from denoiserep_ext.corruptions import Corruption  # noqa: E402
+from denoiserep_ext.pairs.picture import save_picture  # noqa: E402
 from tests.calibrate.test_sweep import ToyHost, Vectors, moved  # noqa: E402
 
 NOISE = (Corruption('gaussian_noise', 3), )
