@@ -1,5 +1,6 @@
 """What a user installs: the wheel, the core without any host, errors where a host is missing."""
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -100,3 +101,14 @@ def test_wheel_carries_what_mim_looks_for(tmp_path):
             'denoiserep_ext/.mim/model-index.yml', 'denoiserep_ext/core/layer/layers.py',
             'denoiserep_ext/.mim/configs/mmpretrain/_base_/digits.py'} <= set(names)
     assert not [name for name in names if name.startswith('tests/') or '__pycache__' in name]
+
+
+def test_setup_states_what_the_matrix_tests():
+    setup, matrix = ((ROOT / name).read_text() for name in ('setup.py', 'noxfile.py'))
+    oldest, = re.findall(r"'torch>=([\d.]+)'", setup)
+    pythons = re.findall(r"nox\.param\('3\.(\d+)', '(torch[^']*)'", matrix)
+    assert pythons[0][1] == f'torch=={oldest}.0' and pythons[-1][1] == 'torch'
+    python_requires, = re.findall(r"python_requires='>=3\.(\d+)'", setup)
+    assert pythons[0][0] == python_requires
+    stated, = re.findall(r'for minor in \((.*?)\)', setup)
+    assert set(stated.split(', ')) == {minor for minor, _ in pythons} | {'11'}  # tools/install.sh
