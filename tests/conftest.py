@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(config, items):
     if not config.getoption('--all'):
         matrix = pytest.mark.skip(reason='others of its kind are run by default: pass --all')
         for item in items:
-            if 'matrix' in item.keywords:
+            if item.get_closest_marker('matrix'):  # not keywords: folders are among them
                 item.add_marker(matrix)
 
 

@@ -174,3 +174,14 @@ def test_an_index_renders_what_is_uploaded(distributions):
     done = subprocess.run([sys.executable, '-m', 'twine', 'check', '--strict', *distributions],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_setup_states_what_the_matrix_tests():
+    setup, matrix = ((ROOT / name).read_text() for name in ('setup.py', 'noxfile.py'))
+    oldest, = re.findall(r"'torch>=([\d.]+)'", setup)
+    pythons = re.findall(r"nox\.param\('3\.(\d+)', '(torch[^']*)'", matrix)
+    assert pythons[0][1] == f'torch=={oldest}.0' and pythons[-1][1] == 'torch'
+    python_requires, = re.findall(r"python_requires='>=3\.(\d+)'", setup)
+    assert pythons[0][0] == python_requires
+    stated, = re.findall(r'for minor in \((.*?)\)', setup)
+    assert set(stated.split(', ')) == {minor for minor, _ in pythons} | {'11'}  # tools/install.sh
