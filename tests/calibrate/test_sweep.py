@@ -278,8 +278,8 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
-def half_written(_data, path):
-    path.write_bytes(b'half')
+def half_written(_data, stream):
+    stream.write(b'half')
     raise KeyboardInterrupt
 
 
