@@ -35,7 +35,7 @@ Written by `python docs/model_zoo.py`, which reads the configs and the toolboxes
   VMamba, its authors) gives it. Empty: no such checkpoint is published; the baseline config trains it.
 * *Paper* is baseline → DenoiseRep as the paper reports it, where the figures are known to this project.
 * *Here*: nothing on this page but the embedded data has been measured by this project. Figures of the
-  embedded data are in the [README](../README.md).
+  embedded data are in [What was measured](concepts/measured.md).
 * *control* is the baseline trained on as long as `joint`, without DenoiseRep; FastReID's is
   run by `tools/compare.py`. *corruption* is `frozen` with noise that is shown.
 * A baseline in `monospace` is the toolbox's own config.

@@ -52,7 +52,7 @@ def test_a_few_kills():
     assert kills(2, 'joint', 'shares') == (2, 2)
 
 
-@pytest.mark.matrix
+@pytest.mark.exhaustive
 def test_many_kills_of_every_run():
     assert kills(66, *NAMES) == (66, 66)
 
