@@ -16,4 +16,4 @@ if [[ ${1:-} == --stack ]]; then
 fi
 bash tools/install.sh --stack "$stack"
 source "$venv/bin/activate"
-exec python -m pytest -n "$(nproc)" "$@"
+exec python -m pytest -n "$(nproc)" --dist worksteal --durations=10 "$@"
