@@ -17,10 +17,11 @@ from ..core.pairs.report import PairReport
 from ..core.pairs.walk import denoise_pairs_
 from ..core.processes import process_share, several_processes
 from ..corruptions.names import Corruption
+from ..pairs.loading import PairLoader
 from ..pairs.picture import save_picture
+from ..pairs.reporting import strict
 from .host import Host
 from .noise import Collected, Source
-from .pair_loading import PairLoader
 
 NOISE = 'corruption'
 
@@ -93,7 +94,7 @@ class PairDenoised:
         """JSON and picture beside the checkpoint."""
         data, picture = report_files(out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(_strict(self.as_dict()), data)
+        write_json(strict(self.as_dict()), data)
         save_picture(self.report, picture, f'{out.stem}: {", ".join(self.worse)}')
         return [data, picture]
 
@@ -209,12 +210,3 @@ class _Bar:
     def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-def _strict(value: Any) -> Any:
-    """Plain data with what JSON has no number for in words."""
-    if isinstance(value, dict):
-        return {key: _strict(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

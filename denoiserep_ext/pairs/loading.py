@@ -55,12 +55,19 @@ class PairLoader:
 
     Args:
         host: The images and their pipeline.
-        corruptions: What makes them worse.
+        corruptions: What makes them worse; none where the host has worse images of its own.
         seed: Seed of the corruptions.
+
+    Attributes:
+        worse: What the worse images are, in words.
+
+    Raises:
+        ValueError: if there are not as many worse images as clean ones.
     """
 
     def __init__(self, host: Images, corruptions: Sequence[Corruption], seed: int) -> None:
         self.host = host
+        self.worse = tuple(map(str, corruptions)) or ('worse images', )
         order, size = host.order, host.batch_size
         self.batches = [order[i:i + size] for i in range(0, len(order), size)]
         self.views = _Views(host, [host.images, *host.worse_images(corruptions, seed)])
@@ -86,6 +93,15 @@ class PairLoader:
                 f'{processes} {"processes" if processes > 1 else "process"}{judge}: every one needs '
                 f'{least} at least. Give more images, smaller test batches, fewer processes, or '
                 f'held_out 0.')
+        self.probe()
+
+    def probe(self) -> None:
+        """Read one image.
+
+        Raises:
+            ValueError: if it cannot be read or made worse.
+            ImportError: without the library of corruptions.
+        """
         first = self.views[self.host.order[0]]
         if isinstance(first, Exception):
             raise first
@@ -111,6 +127,9 @@ class _Views(Dataset):
 
     def __init__(self, host: Images, datasets: Sequence[Dataset]) -> None:
         self.host, self.datasets = host, datasets
+        sizes = {len(dataset) for dataset in datasets}
+        if len(sizes) > 1:
+            raise ValueError(f'There are not as many worse images as clean ones: {sorted(sizes)}.')
 
     def __len__(self) -> int:
         return len(self.datasets[0])
@@ -125,9 +144,19 @@ class _Views(Dataset):
             except Exception as error:  # whatever a toolbox's readers and transforms raise
                 file, words = self.host.file(dataset, index), str(error) or type(error).__name__
                 return ValueError(words if file in words else f'{file}: {words}')
+        return self._of_one_size(index, samples)
+
+    def _of_one_size(self, index: int, samples: list[Any]) -> list[Any] | Exception:
         sizes = [tuple(self.host.size(sample)) for sample in samples]
-        if len(set(sizes)) > 1:
-            return ValueError(f'{self.host.file(self.datasets[0], index)}: its worse versions leave the '
-                              f'pipeline at other sizes ({sizes}): keep what crops or scales by an '
-                              f"image's content out of the test pipeline.")
-        return samples
+        odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+        if odd is None:
+            return samples
+        first, other = (self.host.file(self.datasets[i], index) for i in (0, odd))
+        return ValueError(f'{first} leaves the pipeline with {_text(sizes[0])} px and {other} with '
+                          f'{_text(sizes[odd])}. Bring the worse images of a folder to the size of the good '
+                          f'ones before. With corruptions, keep what crops or scales by the content of an '
+                          f'image out of the test pipeline.')
+
+
+def _text(size: Sequence[int]) -> str:
+    return f'{size[1]} x {size[0]}'

@@ -34,16 +34,16 @@ def save_report(report: PairReport, config: PairConfig, worse: Sequence[str], fo
     """
     folder.mkdir(parents=True, exist_ok=True)
     data, picture = (folder / f'{NAME}{ending}' for ending in ('.json', '.png'))
-    write_json(_strict({'worse': list(worse), 'config': asdict(config), 'denoised': report.accepted,
+    write_json(strict({'worse': list(worse), 'config': asdict(config), 'denoised': report.accepted,
                         **report.as_dict()}), data)
     save_picture(report, picture, f'{title}: {", ".join(worse)}')
     return [data, picture]
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
     """Plain data with what JSON has no number for in words."""
     if isinstance(value, dict):
-        return {key: _strict(each) for key, each in value.items()}
+        return {key: strict(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(each) for each in value]
+        return [strict(each) for each in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

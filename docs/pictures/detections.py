@@ -44,7 +44,7 @@ def save_detections(figures: dict[str, Any], path: Path) -> None:
 def draw(axis, scene: Scene, boxes: list[list[float]]) -> int:
     """Draw the boxes; returns how many digits none of them finds."""
     left = list(scene.digits)
-    for x1, y1, x2, y2, label, score in sorted(boxes, key=lambda box: -box[5]):
+    for x1, y1, x2, y2, label, _ in sorted(boxes, key=lambda box: -box[5]):
         hit = next((digit for digit in left if digit[0] == label
                     and overlap((x1, y1, x2, y2), around(digit[1])) >= 0.5), None)
         left = [digit for digit in left if digit is not hit]
