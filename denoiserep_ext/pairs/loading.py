@@ -152,10 +152,11 @@ class _Views(Dataset):
         if odd is None:
             return samples
         first, other = (self.host.file(self.datasets[i], index) for i in (0, odd))
-        return ValueError(f'{first} leaves the pipeline with {_text(sizes[0])} px and {other} with '
-                          f'{_text(sizes[odd])}. Bring the worse images of a folder to the size of the good '
-                          f'ones before. With corruptions, keep what crops or scales by the content of an '
-                          f'image out of the test pipeline.')
+        return ValueError(
+            f'{first} leaves the pipeline with {_text(sizes[0])} px and {other} with '
+            f'{_text(sizes[odd])}. Bring the worse images of a folder to the size of the good ones before. '
+            f'With corruptions, keep what crops or scales by the content of an image out of the test '
+            f'pipeline.')
 
 
 def _text(size: Sequence[int]) -> str:
