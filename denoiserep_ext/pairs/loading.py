@@ -154,9 +154,9 @@ class _Views(Dataset):
         first, other = (self.host.file(self.datasets[i], index) for i in (0, odd))
         return ValueError(
             f'{first} leaves the pipeline with {_text(sizes[0])} px and {other} with '
-            f'{_text(sizes[odd])}. Bring the worse images of a folder to the size of the good ones before. '
-            f'With corruptions, keep what crops or scales by the content of an image out of the test '
-            f'pipeline.')
+            f'{_text(sizes[odd])}. Bring the worse images of a folder to the size of the good ones '
+            f'before. With corruptions, keep what crops or scales by the content of an image out of '
+            f'the test pipeline.')
 
 
 def _text(size: Sequence[int]) -> str:
