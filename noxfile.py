@@ -1,7 +1,7 @@
 """The core with torch alone, on the Pythons and torches that setup.py allows: `pip install nox`, then
 
     nox                        every environment below, with python3.10, 3.12 and 3.13 from the PATH
-    nox -k 3.12                one of them
+    nox -p 3.12                one of them
     nox -- tests/core/pairs    a part of tests/core and tests/models, or options of pytest
 
 What is tested is the installed package: the tests run in a folder that holds no other.

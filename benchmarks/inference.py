@@ -9,12 +9,12 @@ import torch
 from denoiserep_ext import convert_, fit_one_pass_, fuse_
 from denoiserep_ext.compare.costs import count_operators
 
-from .models import DEVICE, backbone
-from .timing import timed
+from .models import backbone
+from .timing import DEVICE, autocast, timed
 
 
 @torch.no_grad()
-def run(name: str, size: int, repeats: int, work_dir: Path) -> dict[str, Any]:
+def run(name: str, size: int, repeats: int, work_dir: Path, amp: str) -> dict[str, Any]:
     """Fused over stock: medians in turns, one image at a time, and the operators of both."""
     ours, stock = (backbone(name, size, work_dir) for _ in range(2))
     images = torch.randn(1, 3, size, size, device=DEVICE)
@@ -22,11 +22,12 @@ def run(name: str, size: int, repeats: int, work_dir: Path) -> dict[str, Any]:
     fit_one_pass_(ours, [images])
     fuse_(ours)
     row: dict[str, Any] = {'model': name}
-    times = timed({'fused': lambda: ours(images), 'stock': lambda: stock(images)}, repeats, warmup=3)
+    times = timed({'fused': autocast(amp)(lambda: ours(images)),
+                   'stock': autocast(amp)(lambda: stock(images))}, repeats, warmup=3)
     row['eager'] = times['fused'] / times['stock']
     compiled = {key: torch.compile(model) for key, model in (('fused', ours), ('stock', stock))}
-    times = timed({key: (lambda model=model: model(images)) for key, model in compiled.items()}, repeats,
-                  warmup=3)
+    times = timed({key: autocast(amp)(lambda model=model: model(images))
+                   for key, model in compiled.items()}, repeats, warmup=3)
     row['compiled'] = times['fused'] / times['stock']
     row['operators'] = [count_operators(model, images) for model in (ours, stock)]
     row['parameters'] = [sum(p.numel() for p in model.parameters()) for model in (ours, stock)]

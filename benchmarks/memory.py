@@ -32,8 +32,9 @@ def main(case: str, name: str, batch_size: str, size: str, work_dir: str) -> Non
     from denoiserep_ext import convert_
     from denoiserep_ext.core.fit.one_pass import collect_moments, solve_and_fuse_
 
-    from .models import DEVICE, backbone
+    from .models import backbone
     from .one_pass import moments_held
+    from .timing import DEVICE
     model = backbone(name, int(size), Path(work_dir))
     images = torch.randn(int(batch_size), 3, int(size), int(size), device=DEVICE)
     numbers = 0

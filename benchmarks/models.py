@@ -19,8 +19,9 @@ from denoiserep_ext.mm.cpu import adapt_to_cpu_
 from denoiserep_ext.mm.launch import read_config
 from denoiserep_ext.mm.models import build_model
 
+from .timing import DEVICE
+
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 @DATASETS.register_module()
@@ -55,13 +56,16 @@ CLASSIFIERS = {
     'vit-t': vit('deit-tiny', 192),
     'vit-s': vit('deit-small', 384),
     'vit-b': vit('deit-base', 768),
+    'vit-l': vit('large', 1024),
     'resnet50': pooled(dict(type='ResNet', depth=50), 2048),
     'swin-t': pooled(dict(type='SwinTransformer', arch='tiny'), 768),
+    'swin-l': pooled(dict(type='SwinTransformer', arch='large'), 1536),
     'mobilenet-v2': pooled(dict(type='MobileNetV2'), 1280),
 }
 
 
-def classifier(name: str, batch_size: int, size: int, hook: dict | None, work_dir: Path) -> Config:
+def classifier(name: str, batch_size: int, size: int, hook: dict | None, work_dir: Path,
+               amp: str = 'none') -> Config:
     """A classifier of :data:`CLASSIFIERS` on random images."""
     model = dict(type='ImageClassifier', **CLASSIFIERS[name], data_preprocessor=dict(
         type='ClsDataPreprocessor', num_classes=10, mean=[127.0] * 3, std=[64.0] * 3))
@@ -72,11 +76,12 @@ def classifier(name: str, batch_size: int, size: int, hook: dict | None, work_di
         train_dataloader=dict(batch_size=batch_size, num_workers=0, persistent_workers=False,
                               dataset=dict(type='RandomImages', size=size, _scope_='mmengine'),
                               collate_fn=dict(type='default_collate')),
-        optim_wrapper=_optimizer(), custom_hooks=_hooks(hook)))
+        optim_wrapper=_mixed(dict(optimizer=dict(type='AdamW', lr=1e-4)), amp),
+        custom_hooks=_hooks(hook)))
 
 
 def dense(shipped: str, scenes_config: str, batch_size: int, size: int, hook: dict | None,
-          work_dir: Path) -> Config:
+          work_dir: Path, amp: str = 'none') -> Config:
     """The model and optimiser of a shipped config on scenes of the size asked for."""
     scenes = work_dir / f'scenes-{size}'
     write_scenes(scenes, SceneConfig(size=size, train=64, val=1, test=1))
@@ -87,8 +92,9 @@ def dense(shipped: str, scenes_config: str, batch_size: int, size: int, hook: di
         if transform.type == 'Resize':
             transform.scale = (size, size)
     cfg = Config(dict(
-        default_scope=cfg.default_scope, model=cfg.model, optim_wrapper=cfg.optim_wrapper,
-        train_dataloader=loader, custom_hooks=_hooks(hook)))
+        default_scope=cfg.default_scope, model=cfg.model,
+        optim_wrapper=_mixed(cfg.optim_wrapper, amp), train_dataloader=loader,
+        custom_hooks=_hooks(hook)))
     cfg.model.backbone.init_cfg = None
     cfg.model.pop('pretrained', None)
     if cfg.default_scope == 'mmseg':
@@ -102,9 +108,8 @@ def _hooks(hook: dict | None) -> list[dict]:
     return [] if hook is None else [dict(type='denoiserep_ext.DenoiseRepHook', **hook)]
 
 
-def _optimizer() -> dict:
-    optimizer = dict(optimizer=dict(type='AdamW', lr=1e-4))
-    return dict(type='AmpOptimWrapper', dtype='bfloat16', **optimizer) if DEVICE == 'cuda' else optimizer
+def _mixed(optim_wrapper: dict, amp: str) -> dict:
+    return optim_wrapper if amp == 'none' else {**optim_wrapper, 'type': 'AmpOptimWrapper', 'dtype': amp}
 
 
 MODELS: dict[str, Callable[..., Config]] = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from torch.nn import functional as F
 from denoiserep_ext.models.selective_scan import selective_scan, stepwise_scan
 
 from .memory import peak_resident
-from .models import DEVICE
-from .timing import timed
+from .timing import DEVICE, now, timed
 
 DIRECTIONS, CHANNELS, STATES = 4, 96, 1
 LENGTHS = (784, 1568, 3136, 6272, 12544)
@@ -46,6 +45,8 @@ VARIANTS: dict[str, Callable[..., Tensor]] = {
     'loop': stepwise_scan,
     'loop, unbound': unbound_scan,
 }
+if DEVICE == 'cuda' and find_spec('triton'):
+    VARIANTS['triton'] = lambda *x: selective_scan(*x, backend='triton')
 
 
 def arguments(batch: int, length: int, grad: bool) -> list[Tensor]:
@@ -71,22 +72,23 @@ def training(variant: str, batch: int, length: int) -> Callable[[], Any]:
     return lambda: torch.autograd.grad(VARIANTS[variant](*values).sum(), values)
 
 
-def run(batch: int, repeats: int, length: int = 3136) -> list[dict[str, Any]]:
+def run(batch: int, repeats: int, variants: Sequence[str], length: int = 3136) -> list[dict[str, Any]]:
     """Times of each variant and over the chunked one's, and peaks in MB.
 
     The loop's backward pass takes minutes: its only run is the one whose peak is measured.
     """
-    ahead = timed({name: forward(name, batch, length) for name in VARIANTS}, repeats)
-    short = [name for name in VARIANTS if name != 'loop']
+    ahead = timed({name: forward(name, batch, length) for name in variants}, repeats)
+    short = [name for name in variants if name != 'loop']
     both = timed({name: training(name, batch, length) for name in short}, repeats)
     peaks = {name: (single(name, 'forward', batch, length), single(name, 'training', batch, length))
-             for name in VARIANTS}
-    both['loop'] = peaks['loop'][1]['seconds']
+             for name in variants}
+    if 'loop' in variants:
+        both['loop'] = peaks['loop'][1]['seconds']
     return [{'variant': name, 'tokens': length, 'batch size': batch,
              'forward s': ahead[name], 'over chunked': ahead[name] / ahead['chunked'],
              'and backward s': both[name], 'over chunked ': both[name] / both['chunked'],
              'forward MB': peaks[name][0]['peak'], 'and backward MB': peaks[name][1]['peak']}
-            for name in VARIANTS]
+            for name in variants]
 
 
 def growth(batch: int, repeats: int) -> list[dict[str, Any]]:
@@ -115,12 +117,12 @@ def main(variant: str, mode: str, batch: str, length: str) -> None:
     make(variant, 1, 16)()
     call = make(variant, int(batch), int(length))
     gpu = DEVICE == 'cuda'
-    before = torch.cuda.memory_allocated() if gpu else peak_resident()
-    start = time.perf_counter()
-    call()
     if gpu:
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if gpu else peak_resident()
+    start = now()
+    call()
+    seconds = now() - start
     after = torch.cuda.max_memory_allocated() if gpu else peak_resident()
     print(json.dumps({'peak': (after - before) / 1e6, 'seconds': seconds}))
 

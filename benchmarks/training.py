@@ -11,8 +11,8 @@ from denoiserep_ext.compare.measure import parameter_ratio, step_times
 from denoiserep_ext.core.fit.recipes import JOINT, enter_phase_
 from denoiserep_ext.core.fit.running import RunningMoments
 
-from .models import DEVICE, MODELS, backbone
-from .timing import timed
+from .models import MODELS, backbone
+from .timing import DEVICE, timed
 
 VARIANTS = {
     'default hook (joint, one pass)': dict(),
@@ -25,15 +25,15 @@ INTERVAL = 100  # iterations between solvings, the hook's default
 
 
 def run(name: str, batch_size: int, size: int, variants: list[str], iterations: int,
-        work_dir: Path) -> list[dict[str, Any]]:
+        work_dir: Path, amp: str) -> list[dict[str, Any]]:
     """Ratios of median steps to plain ones taken in turns with them; the default hook's with its share
     of solvings, too."""
-    plain = MODELS[name](batch_size, size, None, work_dir)
+    plain = MODELS[name](batch_size, size, None, work_dir, amp)
     solving = solving_seconds(name, size, work_dir)
     rows = []
     for variant in variants:
         # Two at a time: every thread's allocator keeps the memory of its steps.
-        config = MODELS[name](batch_size, size, VARIANTS[variant], work_dir)
+        config = MODELS[name](batch_size, size, VARIANTS[variant], work_dir, amp)
         times = step_times({'plain': plain, 'variant': config}, work_dir, iterations, warmup=4)
         seconds = times['variant']
         with_solving = seconds + solving / INTERVAL if variant.startswith('default') else seconds

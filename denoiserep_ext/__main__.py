@@ -1,4 +1,4 @@
-"""Command line: ``python -m denoiserep_ext {inspect,digits}``."""
+"""Command line: ``python -m denoiserep_ext {inspect,digits,retrieval,scenes}``."""
 import sys
 
 from .cli import main

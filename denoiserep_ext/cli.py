@@ -5,14 +5,24 @@ import argparse
 import sys
 from pathlib import Path
 
+from .command_line import HelpFormatter, tool_parser
 from .core.layer.config import DenoiseRepConfig
 from .core.layer.conversion import convert_
 from .core.layer.selection import find_part
 from .version import __version__
 
-SCENES = {'seed': 'seed of the drawing', 'size': 'side of the images in pixels',
-          'train': 'images for training', 'val': 'images for validation', 'test': 'images for testing',
-          'max_digits': 'most digits in one image'}
+EXAMPLES = {
+    'inspect': 'a model of timm:\n  python -m denoiserep_ext inspect timm:vit_base_patch16_224',
+    'digits': 'as the configs of the digits expect it:\n  python -m denoiserep_ext digits data/digits',
+    'retrieval': 'as the configs of FastReID expect it:\n'
+                 '  python -m denoiserep_ext retrieval data/retrieval',
+    'scenes': 'as the configs of the scenes expect it:\n'
+              '  python -m denoiserep_ext scenes data/scenes --seed 0',
+}
+# Options and defaults of SceneConfig, which needs NumPy; a test holds them together.
+SCENES = {'seed': (0, 'seed of the drawing'), 'size': (128, 'side of the images in pixels'),
+          'train': (400, 'images for training'), 'val': (80, 'images for validation'),
+          'test': (160, 'images for testing'), 'max_digits': (5, 'most digits in one image')}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,47 +37,58 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-    except (ValueError, FileExistsError, FileNotFoundError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        print(f'denoiserep_ext {args.command}: {error.name} is not installed: pip install '
+              f'"denoiserep_ext[{args.extra}]", or bash tools/install.sh in a checkout', file=sys.stderr)
+        return 2
+    except (ValueError, OSError, ImportError) as error:
         print(f'denoiserep_ext {args.command}: {error}', file=sys.stderr)
         return 2
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='python -m denoiserep_ext', description=__doc__)
+    parser = tool_parser(__doc__, EXAMPLES['inspect'], prog='python -m denoiserep_ext')
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True)
 
-    inspect = commands.add_parser(
-        'inspect', help='print which layers of a model would be converted, at which step, or why not')
+    def command(name: str, purpose: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=purpose, description=purpose,
+                                   formatter_class=HelpFormatter,
+                                   epilog=f'example, {EXAMPLES[name]}')
+
+    inspect = command(
+        'inspect', 'print which layers of a model would be converted, at which step, or why not')
     inspect.add_argument('model', help='an OpenMMLab config file (or pkg::config), a FastReID config '
                          'file, timm:NAME or torchvision:NAME; nothing is downloaded')
     inspect.add_argument('--target', default=None,
                          help="part of the model, '' for all (default: backbone for a config)")
     inspect.add_argument('--layers', nargs='+', default=['auto'], metavar='SELECTION',
                          help="'auto', 'all', one regular expression, or several name suffixes")
-    inspect.add_argument('--step-stride', type=int, default=1)
-    inspect.set_defaults(run=_inspect)
+    inspect.add_argument('--step-stride', type=int, default=1, metavar='N',
+                         help='layer l of L gets step (L - l + 1) * N')
+    inspect.set_defaults(run=_inspect, extra='all')
 
-    digits = commands.add_parser(
-        'digits', help="write scikit-learn's handwritten digits as an image folder with "
+    digits = command(
+        'digits', "write scikit-learn's handwritten digits as an image folder with "
         'train, val and test parts')
     digits.add_argument('out', type=Path, help='folder to create')
-    digits.set_defaults(run=_digits)
+    digits.set_defaults(run=_digits, extra='tools')
 
-    retrieval = commands.add_parser(
-        'retrieval', help='write these digits as a re-identification set in the layout of Market-1501: '
+    retrieval = command(
+        'retrieval', 'write these digits as a re-identification set in the layout of Market-1501: '
         'identities are digit classes, 0-5 to train, 6-9 to test')
     retrieval.add_argument('out', type=Path, help='folder to create')
-    retrieval.set_defaults(run=_retrieval)
+    retrieval.set_defaults(run=_retrieval, extra='tools')
 
-    scenes = commands.add_parser(
-        'scenes', help='write scenes of these digits: boxes and masks in COCO format for detection, '
+    scenes = command(
+        'scenes', 'write scenes of these digits: boxes and masks in COCO format for detection, '
         'label maps for segmentation')
     scenes.add_argument('out', type=Path, help='folder to create')
-    for name, meaning in SCENES.items():
-        scenes.add_argument(f'--{name.replace("_", "-")}', type=int, metavar='N', help=meaning)
-    scenes.set_defaults(run=_scenes)
+    for name, (default, meaning) in SCENES.items():
+        scenes.add_argument(f'--{name.replace("_", "-")}', type=int, metavar='N', help=meaning,
+                            default=default)
+    scenes.set_defaults(run=_scenes, extra='tools')
     return parser
 
 
@@ -110,8 +131,7 @@ def _library_model(library: str, name: str):
 
 def _scenes(args: argparse.Namespace) -> None:
     from .datasets.scenes import SceneConfig, write_scenes
-    given = {name: getattr(args, name) for name in SCENES if getattr(args, name) is not None}
-    counts = write_scenes(args.out, SceneConfig(**given))
+    counts = write_scenes(args.out, SceneConfig(**{name: getattr(args, name) for name in SCENES}))
     print(f'{args.out}: digits in ' + ', '.join(f'{split} {count}' for split, count in counts.items()))
 
 

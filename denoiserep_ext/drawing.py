@@ -21,5 +21,5 @@ def pyplot():
 def save(figure, path: Path) -> None:
     """Write a picture, whole or not at all, and close it."""
     with parked(path) as partial:
-        figure.savefig(partial, dpi=120, format=path.suffix[1:])
+        figure.savefig(partial, dpi=220, format=path.suffix[1:])
     pyplot().close(figure)

@@ -8,7 +8,6 @@ share them: torchrun --nproc_per_node=2 tools/calibrate.py ...
 Noise that is shown (--noise corruption, --pairs): images and worse versions of them, layer by layer, no
 labels. Noise that is assumed (--noise unit, relative) or measured from labels (within_class): one pass.
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,12 +20,14 @@ from denoiserep_ext.calibrate.pairs import NOISE as SHOWN
 from denoiserep_ext.calibrate.pairs import PairDenoising, PairOptions
 from denoiserep_ext.calibrate.plans import STRENGTHS, PairSweepOptions, SweepOptions
 from denoiserep_ext.calibrate.run import calibrate, outputs
+from denoiserep_ext.command_line import tool_parser
+from denoiserep_ext.core.files.writing import require_writable
 from denoiserep_ext.core.fit.one_pass import TOKENS
 from denoiserep_ext.core.pairs.config import FORMS, PairConfig
 from denoiserep_ext.core.processes import join_processes, leave_processes
 from denoiserep_ext.corruptions.names import ALL, GROUPS, from_words
 
-EXAMPLE = """example: make a classifier stand noise and JPEG, with 500 images and no label
+EXAMPLE = """to make a classifier stand noise and JPEG, with 500 images and no label:
   python tools/calibrate.py resnet50.py resnet50.pth --out denoised.pth --images 500 \\
       --noise corruption --corruptions gaussian_noise jpeg_compression@4 --severities 3
 """
@@ -38,11 +39,10 @@ OF_OTHERS = ('strength', 'step_stride', 'steps', 'update', 'place', 'centre', 't
 
 
 def make_parser():
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', type=Path, help='trained checkpoint of its model')
-    parser.add_argument('--out', type=Path, help='checkpoint to write')
+    parser.add_argument('--out', type=Path, help='checkpoint to write; a --share of a pass has none')
     add_what(parser.add_argument_group('what is taken out, and where'))
     add_shown(parser.add_argument_group(
         'noise that is shown: corruption', 'images made worse as in ImageNet-C '
@@ -78,23 +78,23 @@ def add_shown(group):
     add('--corruptions', nargs='+', metavar='NAME[@SEVERITY]', help='names '
         f'({", ".join(ALL)}) or groups ({", ".join(GROUPS)})')
     add('--severities', nargs='+', type=int, default=[3], metavar='N',
-        help='1 (light) to 5 (heavy), of names without one (default: 3)')
+        help='1 (light) to 5 (heavy), of names without one')
     add('--pairs', nargs=2, type=Path, metavar=('CLEAN', 'WORSE'), help='folders of the '
         'same scenes under the same names, instead of corruptions')
     add('--clean-weight', type=float, default=default.clean_weight, metavar='X',
         help='weight of clean images against 1 for worse ones: the less, the more is '
-        'gained on worse images and lost on clean ones (default: 1)')
-    add('--form', choices=FORMS, default=default.form, help='what may change in a layer '
-        '(default: patch, all its weights)')
+        'gained on worse images and lost on clean ones')
+    add('--form', choices=FORMS, default=default.form, help='what may change in a layer; '
+        'patch: all its weights')
     add('--ridge', type=ridge, default=default.ridge, metavar='X', help="pull towards the "
-        "trained weights; 'auto' (default): chosen layer by layer by cross-validation")
+        "trained weights; auto: chosen layer by layer by cross-validation")
     add('--damping', type=float, default=default.damping, metavar='X',
-        help='share of the step that is taken (default: 1)')
+        help='share of the step that is taken')
     add('--positions', type=int, default=default.positions, metavar='N',
-        help='positions drawn per image and layer (default: 48)')
+        help='positions drawn per image and layer')
     add('--held-out', type=float, default=default.held_out, metavar='SHARE', help='images '
         'that the judge keeps, who finds without labels whether anything is gained; 0: '
-        'no judge (default: 0.2)')
+        'no judge')
     add('--memory', type=size, default=default.memory, metavar='BYTES', help='features '
         'kept in memory; what is more goes to a temporary folder (default: 4G)')
 
@@ -104,21 +104,22 @@ def add_assumed(group):
     add('--strength', type=float, metavar='LEVEL', help='noise level of the full step '
         "(default: the paper's steps; within_class: 1)")
     add('--step-stride', type=int, default=1, metavar='N',
-        help="unit, relative: the paper's schedule, stretched (default: 1)")
+        help="unit, relative: the paper's schedule, stretched")
     add('--steps', type=int, nargs='+', metavar='T',
-        help='unit, relative: one step per layer')
+        help='unit, relative: one step per layer (default: by --step-stride)')
     add('--update', choices=('reverse', 'posterior'), default='reverse',
-        help='unit, relative: kind of step (default: reverse)')
+        help='unit, relative: kind of step; reverse is that of the paper')
     add('--place', choices=('classifier', 'features'), default='classifier',
-        help="MMPretrain, within_class: in the classifier's input, free (default); or in "
+        help="MMPretrain, within_class: in the classifier's input, free; or in "
         'the features that retrieval takes, too')
     add('--centre', action='store_true', help='within_class: leave the mean of embeddings '
         'out, which counts where they are compared by cosine; a sweep tries both')
     add('--tokens', type=int, default=TOKENS, metavar='N', help='feature vectors per image '
-        f'and layer; 0: all, several times slower (default: {TOKENS})')
-    add('--save-moments', type=Path, metavar='FILE')
+        'and layer; 0: all, several times slower')
+    add('--save-moments', type=Path, metavar='FILE',
+        help='write what the pass has seen, for --moments')
     add('--moments', type=Path, nargs='+', default=[], metavar='FILE',
-        help='merge these instead of a pass')
+        help='merge these instead of a pass (default: run the pass)')
     add('--share', default='1/1', metavar='K/N',
         help='run share K of N of the pass on this machine and save its moments')
 
@@ -126,11 +127,12 @@ def add_assumed(group):
 def add_images(group):
     add = group.add_argument
     add('--images', type=int, default=1024, metavar='N',
-        help='how many are looked at; 0: all (default: 1024)')
-    add('--image-folder', type=Path, help='take them from below this folder, unlabelled')
-    add('--batch-size', type=int, help="(default: the config's test batches)")
+        help='how many are used; 0: all')
+    add('--image-folder', type=Path, help="take them from below this folder, unlabelled "
+        "(default: the config's train set)")
+    add('--batch-size', type=int, help="images at a time (default: the config's test batches)")
     add('--workers', type=int, help="loading processes (default: the config's)")
-    add('--seed', type=int, default=0, help='(default: 0)')
+    add('--seed', type=int, default=0, help='of all that is drawn')
 
 
 def add_sweep(group):
@@ -144,11 +146,12 @@ def add_sweep(group):
     add('--noises', nargs='+', choices=NOISES,
         help='kinds to try (default: all of them that fit)')
     add('--metric', help="metric to choose by; higher is better (default: the task's)")
-    add('--val-images', type=int, default=1024, metavar='N', help='0: all (default: 1024)')
+    add('--val-images', type=int, default=1024, metavar='N',
+        help='how many to choose by; 0: all')
     add('--val-parts', type=int, default=10, metavar='N', help='OpenMMLab: parts of the '
-        'validation images that are scored apart (default: 10)')
+        'validation images that are scored apart')
     add('--val-dataset', help='FastReID: registered data set to validate on, instead of '
-        'train identities kept apart')
+        'train identities kept apart (default: those)')
     add('--write-anyway', action='store_true',
         help='write a model that gains nothing, too')
 
@@ -168,7 +171,7 @@ def read_share(text):
     """``(k, n)`` of ``K/N``."""
     index, slash, of = text.partition('/')
     if not (slash and index.isdecimal() and of.isdecimal()):
-        raise ValueError(f'share {text!r} is none: give K/N, say 1/4.')
+        raise ValueError(f'share {text!r} is not K/N, as in 1/4.')
     return int(index), int(of)
 
 
@@ -258,6 +261,7 @@ def run(args, parser):
     for path in (*written, *([args.save_moments] if args.save_moments else [])):
         if path.exists() and not args.overwrite:
             raise FileExistsError(f'{path} exists: choose another name, or pass --overwrite.')
+        require_writable(path)
     host = build_host(args, data)
     if plan is not None and not args.noises and not args.noise and not host.classes:
         plan = plan.without_labels()
@@ -270,7 +274,7 @@ def main():
     join_processes()
     try:
         run(args, parser)
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         sys.exit(f'calibrate: {error}')
     except KeyboardInterrupt:
         sys.exit('calibrate: interrupted; no checkpoint was written.')

@@ -6,27 +6,36 @@ DenoiseRep (.yml). The control is the same config without it; both start from th
 Training and testing are the host's own (mim train, mim test; FastReID's trainer and evaluator); the
 fused file is tested with the config that has no DenoiseRep. Run it again to go on where it stopped.
 """
-import argparse
 import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
 
+from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.compare import report
+from denoiserep_ext.compare.alive import signs_of_life
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict
+from denoiserep_ext.compare.picture import save_picture
 from denoiserep_ext.compare.programs import interrupt_on_signals
-from denoiserep_ext.core.files.writing import write_json
+from denoiserep_ext.core.files.writing import require_writable, write_json
+
+EXAMPLE = """three seeds, a baseline trained for each:
+  python tools/compare.py configs/mmpretrain/digits/vit-tiny_denoiserep-joint_1xb64_digits.py \\
+      --baseline configs/mmpretrain/digits/vit-tiny_1xb64_digits.py --seeds 0 1 2
+"""
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('config', nargs='+', help='config(s) with DenoiseRep')
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument('--baseline', nargs='+', help='config(s) that train the baselines')
     start.add_argument('--checkpoint', nargs='+', help='trained baseline(s)')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], metavar='N',
+                        help='of the runs')
     parser.add_argument('--metric', help='metric of the picture (default: the first one)')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'),
+                        help='where everything goes; what is done there is not done again')
     parser.add_argument('--jobs', type=int, default=1, help='programs at a time')
     parser.add_argument('--skip-costs', action='store_true', help='do not time anything')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -60,10 +69,10 @@ def compare(args, path, start):
     if metric not in results[0]['metrics']:
         raise ValueError(f'there is no metric {metric!r}: {", ".join(results[0]["metrics"])}')
     last = next(r for r in results if r['row'] == 'denoiserep')
-    print('fused against unfused' + ('' if args.skip_costs else ', timings in turns') + ' ...',
-          flush=True)
-    costs = host.costs(config, last['checkpoint'], last['plain'], folder / 'timing',
-                       not args.skip_costs)
+    with signs_of_life('comparing fused with unfused features'
+                       + ('' if args.skip_costs else ' and timing steps')):
+        costs = host.costs(config, last['checkpoint'], last['plain'], folder / 'timing',
+                           not args.skip_costs)
     result = {'name': name, 'seeds': args.seeds, 'metric': metric, 'results': results,
               'summary': summarise(results), 'verdict': f'{name}: {verdict(results, metric)}',
               'costs': costs, 'layers': report.layer_figures(results)}
@@ -75,15 +84,16 @@ def main():
     args = parse_args()
     interrupt_on_signals()
     try:
+        require_writable(args.work_dir / 'comparison.png')
         reports = [compare(args, path, start)
                    for path, start in zip(args.config, args.baseline or args.checkpoint)]
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        picture = args.work_dir / 'comparison.png'
+        save_picture(reports, picture)
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f'compare: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare: interrupted; what is done is in {args.work_dir}, and the same command goes '
                  f'on from there.')
-    picture = args.work_dir / 'comparison.png'
-    report.save_picture(reports, picture)
     print(f'\n{report.table(reports)}\n')
     print(f'picture: {picture}; figures: {args.work_dir}/*/comparison.json')
 

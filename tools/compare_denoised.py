@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.compare.denoised import Trial
 from denoiserep_ext.compare.openmmlab import OpenMMLab
 from denoiserep_ext.compare.programs import interrupt_on_signals, threads_each
@@ -20,20 +21,26 @@ from denoiserep_ext.core.checks import integer
 from denoiserep_ext.corruptions.names import Corruption, expand
 from denoiserep_ext.robustness.over_seeds_table import save_summary, table
 
+EXAMPLE = """one model and three seeds, fitted to contrast, scored with pixelate, too:
+  python tools/compare_denoised.py configs/mmpretrain/digits/vit-tiny_1xb64_digits.py \\
+      --corruptions contrast --others pixelate --seeds 0 1 2
+"""
+
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('config', nargs='+', help='config(s) that train and test a model')
     parser.add_argument('--corruptions', nargs='+', required=True, metavar='NAME',
                         help='that train images for the fit are made worse by, and test images')
     parser.add_argument('--others', nargs='+', default=[], metavar='NAME',
                         help='that only test images are made worse by')
-    parser.add_argument('--severity', type=int, default=3, metavar='N', help='1 to 5 (default: 3)')
+    parser.add_argument('--severity', type=int, default=3, metavar='N', help='1 to 5')
     parser.add_argument('--images', type=int, default=1024, metavar='N',
-                        help='unlabelled train images; 0: all (default: 1024)')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare_denoised'))
+                        help='unlabelled train images; 0: all')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], metavar='N',
+                        help='of training, of the images that are drawn and of what makes them worse')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare_denoised'),
+                        help='where everything goes; what is done there is not done again')
     parser.add_argument('--jobs', type=int, default=1, help='models at a time')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help='overrides of every config')
@@ -88,14 +95,13 @@ def main():
     try:
         trials = plan(args)
         results = run_trials(trials, args.jobs)
-        models = gather_trials(trials, results)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        models, fitted = gather_trials(trials, results), trials[0].fitted
+        files = save_summary(models, args.work_dir, fitted)
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f'compare_denoised: {error}')
     except KeyboardInterrupt:
         sys.exit(f'compare_denoised: interrupted; what is done is in {args.work_dir}, and the same '
                  f'command goes on from there.')
-    fitted = trials[0].fitted
-    files = save_summary(models, args.work_dir, fitted)
     lines = [table(models, fitted), '', *judged(trials, results), '',
              f'figures and picture: {", ".join(map(str, files))}']
     print('\n' + '\n'.join(lines))

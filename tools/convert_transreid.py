@@ -6,22 +6,26 @@ that does not fit is an error. The result is a checkpoint of FastReID's Baseline
 build_transreid_vit_backbone, as MODEL.WEIGHTS. (MODEL.BACKBONE.PRETRAIN_PATH takes the published
 self-supervised files as they are.)
 """
-import argparse
 import sys
 from pathlib import Path
 
+from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.core.files.reading import read_checkpoint
 from denoiserep_ext.core.files.writing import write_whole
 from denoiserep_ext.reid.backbones import transreid_vit
 from denoiserep_ext.reid.transreid import ARCHITECTURES, backbone_state, convert_neck, convert_state
 
+EXAMPLE = """a fine-tuned ViT-S of Market-1501:
+  python tools/convert_transreid.py transformer_120.pth vit_s_market1501.pth
+"""
+
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('checkpoint', type=Path, help='file of TransReID-SSL')
     parser.add_argument('out', type=Path, help='file to write')
     parser.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), default=[256, 128],
-                        help='images of the model (default 256 128)')
+                        help='images of the model')
     parser.add_argument('--unsafe', action='store_true',
                         help='allow a pickle that can run code; only for files you trust')
     return parser.parse_args()
@@ -44,7 +48,7 @@ def main():
         grid = model.patch_embed.num_y, model.patch_embed.num_x
         converted = convert_state(checkpoint, model.state_dict(), grid)
         heads, left = convert_neck(checkpoint, model.embed_dim)
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'convert_transreid: {args.checkpoint}: {error}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     backbone = {f'backbone.{key}': value for key, value in converted.state.items()}

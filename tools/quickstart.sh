@@ -58,13 +58,11 @@ done
   refuse '--skip-costs is for training: add --training, say'
 
 cd "$(dirname "$here")/.."
-again() {
-  printf '\nquickstart: interrupted; go on with: bash tools/quickstart.sh%s\n' \
-    "$( ((${#words[@]} == 0)) || printf ' %q' "${words[@]}")" >&2
-  exit 130
-}
-trap again INT
-bash tools/install.sh
+source tools/jobs.sh
+end_jobs_on_interrupt quickstart \
+  "go on with: bash tools/quickstart.sh$( ((${#words[@]} == 0)) || printf ' %q' "${words[@]}")"
+start_job bash tools/install.sh
+watch_job :  # it gives signs of life of its own
 source .venv/bin/activate
 
 digits=configs/mmpretrain/digits
@@ -78,39 +76,44 @@ compare() {  # FOLDER METRIC SEEDS MODEL...: the joint config of each model agai
   # shellcheck disable=SC2086
   run tools/compare.py "${ours[@]}" --baseline "${baselines[@]}" --metric "$metric" --seeds $seeds
 }
+write() {  # WHAT FOLDER...: the data
+  run_job "$1" python -m denoiserep_ext "$@"
+}
 run() {  # TOOL ARGUMENT...: with the options given here, which override arguments
   local folder=work_dirs/quickstart_$task
   [[ $task != denoised ]] || folder=work_dirs/quickstart
-  exec python -W ignore::DeprecationWarning "$@" --work-dir "$folder" --jobs "$(nproc)" "${options[@]}"
+  start_job python -W ignore::DeprecationWarning "$@" --work-dir "$folder" --jobs "$(nproc)" \
+    "${options[@]}"
+  watch_job :
 }
 
 case $task in
   denoised)
-    python -m denoiserep_ext digits data/digits
+    write digits data/digits
     # Corruptions that work on images of 8 x 8 pixels; the last two are not fitted to.
     run tools/compare_denoised.py $digits/vit-tiny_1xb64_digits.py \
       $digits/resnet18-w16_1xb64_digits.py --corruptions gaussian_noise contrast jpeg_compression \
       --severity 3 --others impulse_noise pixelate --seeds 0 1 2
     ;;
   training)
-    python -m denoiserep_ext digits data/digits
+    write digits data/digits
     compare mmpretrain/digits accuracy/top1 "0 1 2" vit-tiny_@1xb64_digits.py \
       resnet18-w16_@1xb64_digits.py
     ;;
   vmamba)
-    python -m denoiserep_ext digits data/digits
+    write digits data/digits
     compare mmpretrain/digits accuracy/top1 "0 1 2" vmamba-d48_@1xb64_digits.py
     ;;
   detection)
-    python -m denoiserep_ext scenes data/scenes --seed 0
+    write scenes data/scenes --seed 0
     compare mmdet/scenes coco/bbox_mAP "0 1" mask-rcnn_r18-w16_fpn_@1xb8_scenes.py
     ;;
   segmentation)
-    python -m denoiserep_ext scenes data/scenes --seed 0
+    write scenes data/scenes --seed 0
     compare mmseg/scenes mIoU "0 1" fcn_r18-w16-d16_@1xb16_scenes.py
     ;;
   retrieval)
-    python -m denoiserep_ext retrieval data/retrieval
+    write retrieval data/retrieval
     run tools/compare.py configs/fastreid/digits/osnet_x0-25_denoiserep-joint.yml \
       --baseline configs/fastreid/digits/osnet_x0-25.yml --metric mAP --seeds 0 1 2
     ;;

@@ -9,21 +9,28 @@ from pathlib import Path
 
 import numpy as np
 
+from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.reid import read_config
 from denoiserep_ext.reid.datasets import check_data
 from denoiserep_ext.reid.pictures import save_distances, save_rank_lists
 from denoiserep_ext.reid.ranking import embed_test_set, rankings
 
+EXAMPLE = """four queries before and after:
+  python tools/rank_list.py --config-file your_config.yml --before model.pth --after denoised.pth \\
+      --out pictures
+"""
+
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('--config-file', required=True, help='config of the model')
     parser.add_argument('--before', required=True, help='plain checkpoint before')
     parser.add_argument('--after', required=True, help='plain checkpoint after')
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures')
     parser.add_argument('--dataset', help='registered data set (default: first of DATASETS.TESTS)')
     parser.add_argument('--count', type=int, default=4, help='queries to draw')
-    parser.add_argument('--queries', type=int, nargs='+', metavar='N', help='these queries instead')
+    parser.add_argument('--queries', type=int, nargs='+', metavar='N', help='these queries instead '
+                        '(default: drawn)')
     parser.add_argument('--seed', type=int, default=0, help='of the draw')
     parser.add_argument('--top', type=int, default=8, help='matches per query')
     parser.add_argument('opts', nargs=argparse.REMAINDER, help='KEY VALUE overrides of the config')

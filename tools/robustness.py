@@ -5,41 +5,45 @@ CONFIG is a config of MMPretrain, MMDetection or MMSegmentation (.py) or of Fast
 without DenoiseRep; its own evaluator does the scoring. A table, JSON, CSV and two pictures come out.
 Every score is kept as it comes: run it again to go on where it stopped, or to add to it.
 """
-import argparse
 import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
 
+from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.core.checks import integer
-from denoiserep_ext.core.files.writing import write_json
+from denoiserep_ext.core.files.writing import require_writable, write_json
 from denoiserep_ext.corruptions.names import ALL, GROUPS, SEVERITIES
 from denoiserep_ext.robustness import pictures, report
 from denoiserep_ext.robustness.cells import checkpoints_of
 from denoiserep_ext.robustness.run import Plan, measure
 
+EXAMPLE = """a model before and after, on the 15 corruptions of ImageNet-C at severity 3:
+  python tools/robustness.py resnet50.py plain.pth denoised.pth --out scores --severities 3
+"""
 WORSE = ('queries', 'gallery', 'both')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', type=Path, nargs='+', help='checkpoints of its model; others are '
                         'compared with the first one')
     parser.add_argument('--out', type=Path, required=True, help='folder for scores, table and pictures')
-    parser.add_argument('--names', nargs='+', help='what to call the checkpoints')
+    parser.add_argument('--names', nargs='+', help='what to call the checkpoints (default: their files)')
     parser.add_argument('--corruptions', nargs='+', default=['benchmark'], metavar='NAME',
-                        help=f'groups ({", ".join(GROUPS)}; default: benchmark) or names: '
-                        f'{", ".join(ALL)}')
-    parser.add_argument('--severities', nargs='+', type=int, default=SEVERITIES, metavar='N')
-    parser.add_argument('--metric', help='metric of table and pictures; higher is better')
+                        help=f'groups ({", ".join(GROUPS)}) or names: {", ".join(ALL)}')
+    parser.add_argument('--severities', nargs='+', type=int, default=SEVERITIES, metavar='N',
+                        help='1 (light) to 5 (heavy)')
+    parser.add_argument('--metric', help='metric of table and pictures; higher is better '
+                        "(default: the task's)")
     parser.add_argument('--worse', choices=WORSE, help='FastReID: what is made worse (default: both)')
     parser.add_argument('--limit', type=int, metavar='N',
-                        help='draw N test images; FastReID: N queries, with the whole gallery')
+                        help='draw N test images; FastReID: N queries, with the whole gallery '
+                        '(default: all)')
     parser.add_argument('--seed', type=int, default=0, help='of corruptions and of this draw')
-    parser.add_argument('--batch-size', type=int)
-    parser.add_argument('--workers', type=int, help='loading processes')
+    parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")
+    parser.add_argument('--workers', type=int, help="loading processes (default: the config's)")
     parser.add_argument('--unsafe', action='store_true',
                         help='allow checkpoints that can run code; only files you trust')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -68,6 +72,7 @@ def run(args):
                                ('batch-size', args.batch_size, 1), ('workers', args.workers, 0)):
         if value is not None:
             integer(f'--{name}', value, least)
+    require_writable(args.out / 'robustness.json')
     checkpoints = checkpoints_of(args.checkpoint, args.names)
     results = measure(build_host(args), checkpoints, plan, args.out)
     write_json(report.figures(results), args.out / 'robustness.json')
@@ -82,7 +87,7 @@ def main():
     args = parse_args()
     try:
         run(args)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f'robustness: {error}')
     except KeyboardInterrupt:
         sys.exit(f'robustness: interrupted; scores so far are in {args.out}/cells, and the same command '

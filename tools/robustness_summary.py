@@ -4,17 +4,20 @@
 Below each FOLDER stand the runs of one model: one robustness.json per seed, with the same names of
 checkpoints, corruptions and severities. One table, one JSON file and one picture come out.
 """
-import argparse
 import sys
 from pathlib import Path
 
+from denoiserep_ext.command_line import tool_parser
 from denoiserep_ext.robustness.over_seeds import read_runs, runs_below
 from denoiserep_ext.robustness.over_seeds_table import save_summary, table
 
+EXAMPLE = """runs of two models, in vit/seed0, vit/seed1, ... and resnet/seed0, ...:
+  python tools/robustness_summary.py vit resnet --fitted contrast --out summary
+"""
+
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('folder', nargs='+', type=Path, help='folder with the runs of one model')
     parser.add_argument('--names', nargs='+', help="what to call the models (default: the folders')")
     parser.add_argument('--fitted', nargs='+', default=[], metavar='NAME',

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.fit.embedding import class_posterior
 from ..core.fit.one_pass import solve_and_fuse_
+from ..core.fit.sizes import describe, warning_of
 from ..core.layer.config import DenoiseRepConfig
 from ..core.layer.conversion import convert_
 from ..core.layer.selection import find_part
@@ -97,12 +98,12 @@ class Denoised:
 
     Attributes:
         layers: By layer name the denoising loss, equal to its floor, and ``||W' - W|| / ||W||``.
-        steps: By layer name, its step of the schedule (with a strength, the nearest one).
+        levels: By layer name, how much noise was taken out, in words.
         cost: For the final embedding: what the map costs in inference, in words.
     """
 
     layers: dict[str, tuple[float, float]]
-    steps: dict[str, int]
+    levels: dict[str, str]
     cost: str | None = None
     gains = True  # nothing here says otherwise
 
@@ -118,8 +119,10 @@ class Denoised:
         if self.cost is not None:
             return self.cost
         width = max(map(len, self.layers))
-        return '\n'.join(f"{name:<{width}}  step {self.steps[name]:>4}  loss {loss:.4f}  "
-                         f"|W' - W| / |W| {size:.2e}" for name, (loss, size) in self.layers.items())
+        sizes = {name: size for name, (_, size) in self.layers.items()}
+        lines = [f"{name:<{width}}  {self.levels[name]}  loss {loss:.4f}  |W' - W| / |W| {size:.2e}"
+                 for name, (loss, size) in self.layers.items()]
+        return '\n'.join([*lines, describe(sizes), *filter(None, (warning_of(sizes), ))])
 
 
 def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising) -> Denoised:
@@ -137,20 +140,22 @@ def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising
     """
     host.restore()
     if moments.model != host.fingerprint():
-        raise ValueError('The moments were taken from a model of other weights: take them anew.')
+        raise ValueError('The moments were taken from a model of other weights: take them again.')
     if denoising.of_embedding:
         if moments.embedding is None:
             raise ValueError('The moments hold no labelled embeddings: take them with --noise '
                              'within_class or --sweep.')
-        cost = host.fold_embedding(class_posterior(
-            moments.embedding, denoising.strength, host.new_classes, denoising.centred))
-        return Denoised({}, {}, cost)
+        affine = class_posterior(moments.embedding, denoising.strength, host.new_classes,
+                                 denoising.centred)
+        return Denoised({}, {}, host.fold_embedding(affine.to(host.device)))
     prefix = f'{host.target}.' if host.target else ''
     report = convert_(find_part(host.model, host.target), denoising.config(layers))
-    names = {f'{prefix}{layer.name}': layer.step for layer in report.converted}
+    level = 'step {:>4}'.format if denoising.strength is None else (
+        lambda _: f'strength {denoising.strength:g}')
+    names = {f'{prefix}{layer.name}': level(layer.step) for layer in report.converted}
     if names.keys() != moments.layers.keys():
         host.restore()
         odd = sorted(names.keys() ^ moments.layers.keys())
         raise ValueError(f'The moments are of another selection of layers ({", ".join(odd[:3])}): take '
-                         f'them anew, or with the same --layers and --target.')
+                         f'them again, or with the same --layers and --target.')
     return Denoised(solve_and_fuse_(host.model, moments.layers), names)

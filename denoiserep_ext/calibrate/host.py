@@ -178,6 +178,13 @@ class Host(ABC):
         return {key: value.clone() for key, value in self.model.state_dict().items()
                 if not torch.equal(value, self._plain[key])}
 
+    def put(self, changes: Mapping[str, Tensor]) -> None:
+        """Set some of the model's tensors. Not by ``load_state_dict``: a module may take them for a
+        checkpoint, and miss the rest."""
+        own = self.model.state_dict()
+        for key, value in changes.items():
+            own[key].copy_(value)
+
     def restore(self) -> None:
         """The model as it was loaded."""
         unconvert_(self.model)

@@ -1,4 +1,4 @@
-"""The control for models with BatchNorm: its statistics taken anew from images made worse."""
+"""The control for models with BatchNorm: its statistics re-estimated from images made worse."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -40,7 +40,7 @@ class PassOptions(Source):
             raise ValueError(f'tokens must be at least 1, got {self.tokens}.')
         index, of = self.share
         if not 1 <= index <= of:
-            raise ValueError(f'share {index}/{of} is none: give K/N with K from 1 to N.')
+            raise ValueError(f'share {index}/{of} is out of range: give K/N with K from 1 to N.')
         if of > 1 and (self.read or self.write is None):
             raise ValueError('A share of the pass is good for its moments alone: name the file to write '
                              'them to, and merge the files of all shares afterwards.')

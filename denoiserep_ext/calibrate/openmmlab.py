@@ -98,7 +98,7 @@ class OpenMMLab(Host):
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         loader = cfg.get('test_dataloader') or {}
         if 'dataset' not in loader:
-            raise ValueError('The config has no test_dataloader, whose pipeline images are read by.')
+            raise ValueError('The config has no test_dataloader: images are read through its pipeline.')
         self.batch_size = data.batch_size or loader.get('batch_size', 1)
         self.workers = loader.get('num_workers', 0) if data.workers is None else data.workers
         pipeline = with_annotations(pipeline_of(loader.dataset))

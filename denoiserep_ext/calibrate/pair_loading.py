@@ -66,7 +66,7 @@ class _Views(Dataset):
         self.host, self.datasets = host, datasets
         sizes = {len(dataset) for dataset in datasets}
         if len(sizes) > 1:
-            raise ValueError(f'Clean and worse images are not as many: {sorted(sizes)}.')
+            raise ValueError(f'There are not as many worse images as clean ones: {sorted(sizes)}.')
 
     def __len__(self) -> int:
         return len(self.datasets[0])

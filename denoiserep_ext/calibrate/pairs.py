@@ -17,10 +17,10 @@ from ..core.pairs.report import PairReport
 from ..core.pairs.walk import denoise_pairs_
 from ..core.processes import process_share, several_processes
 from ..corruptions.names import Corruption
+from ..pairs.picture import save_picture
 from .host import Host
 from .noise import Collected, Source
 from .pair_loading import PairLoader
-from .pair_picture import save_picture
 
 NOISE = 'corruption'
 
@@ -140,7 +140,7 @@ class PairOptions(Source):
                                  f'processes, or --held-out 0.')
 
     def collect(self, host: Host, noises: Sequence[str]) -> Walks:
-        """Nothing beforehand: every walk reads its images anew. One image is tried."""
+        """Nothing beforehand: every walk reads its images itself. One image is tried."""
         loader = PairLoader(host, self.corruptions, self.seed)
         loader.probe()
         return Walks(host, self, loader)
@@ -178,7 +178,7 @@ class Walks(Collected):
                 done = replace(self._walk(setting.but(held_out=0.0)), judged=False)
             self._done[setting] = self.host.changes(), done
         changed, done = self._done[setting]
-        self.host.model.load_state_dict(changed, strict=False)
+        self.host.put(changed)
         return done
 
     def _walk(self, setting: PairDenoising) -> PairDenoised:
@@ -195,7 +195,7 @@ class _Bar:
         self._bar: tqdm | None = None
 
     def show(self, share: float, text: str) -> None:
-        """Take the share done, and what is under way."""
+        """Take the share done, and what is being done."""
         if self._bar is None:
             self._bar = tqdm(
                 total=1.0, desc='denoising', disable=process_share()[0] > 0, smoothing=0, leave=False,

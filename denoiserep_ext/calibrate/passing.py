@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from tqdm import tqdm
 
 from ..core.files.reading import read_checkpoint
@@ -19,7 +18,7 @@ from ..core.layer.conversion import convert_
 from ..core.layer.fusion import unconvert_
 from ..core.layer.layers import denoise_layers
 from ..core.layer.selection import find_part
-from ..core.processes import process_share, several_processes
+from ..core.processes import from_all, process_share
 from .host import Host
 
 KIND = 'denoiserep_ext moments'
@@ -135,10 +134,8 @@ def run_pass(host: Host, selection: Any, embedding: bool, tokens: int | None, se
             layers = _observe_layers(host, selection, seed, loader, tokens, run, (index, of), probe)
     for name in layers:
         layers[name] = layers[name].reduced()
-    seen = torch.tensor(sum(map(len, own)))
-    if several_processes():
-        dist.all_reduce(seen)
-    return PassMoments(layers, collector.moments.reduced() if embedding else None, int(seen),
+    seen = sum(from_all(sum(map(len, own))))
+    return PassMoments(layers, collector.moments.reduced() if embedding else None, seen,
                        host.fingerprint())
 
 
@@ -146,7 +143,7 @@ def _observe_layers(host: Host, selection: Any, seed: int, loader, tokens: int |
                     share: tuple[int, int], probe: Any) -> dict[str, Moments]:
     convert_(find_part(host.model, host.target), DenoiseRepConfig(layers=selection, seed=seed))
     for _, layer in denoise_layers(host.model):
-        # Predictors are not looked at before they are solved: one zero stands for all of each.
+        # Predictors are not read before they are solved: one zero stands for all of each.
         weight = layer.denoiser.weight
         layer.denoiser.weight = weight.new_zeros(()).expand(weight.shape)
     numbers = sum(Moments.size(layer.denoiser.groups, layer.denoiser.channels)

@@ -1,11 +1,8 @@
-"""Table, JSON and picture of a sweep."""
+"""Table and figures of a sweep."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from ..drawing import COLOURS, MARKERS, pyplot, save
 from .sweep import Point, Sweep
 
 
@@ -40,35 +37,3 @@ def figures(sweep: Sweep) -> dict[str, Any]:
             sweep.unit: len(sweep.plain.units),
             'points': [point(p) for p in sweep.points], 'best': point(sweep.best),
             'gains': sweep.gains, 'verdict': sweep.verdict, 'remark': sweep.remark}
-
-
-def save_picture(sweep: Sweep, path: Path, title: str) -> None:
-    """Metric against strength or setting, one curve per noise, and the plain model's line; where the
-    metric is a mean over conditions, each of them, too."""
-    figure, axes = pyplot().subplots(figsize=(8, 4.4), layout='constrained')
-    plain, levels = sweep.plain, [p.setting.level for p in sweep.points]
-    words = isinstance(levels[0], str)
-    line = 'none' if words else '-'  # between settings there is nothing
-    axes.axhline(plain.value, color='black', linestyle='--', label='plain model')
-    for number, kind in enumerate(dict.fromkeys(p.setting.kind for p in sweep.points)):
-        points = [p for p in sweep.points if p.setting.kind == kind]
-        axes.errorbar(_places(points), [plain.value + p.gain for p in points], [p.half for p in points],
-                      marker='o', linestyle=line, capsize=3, color=COLOURS[number],
-                      label=f'{kind}: mean' if plain.parts else kind)
-    for number, name in enumerate(plain.parts, start=1):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(_places(sweep.points), [p.scores.parts[name] for p in sweep.points], color=colour,
-                  marker=MARKERS[number % len(MARKERS)], markersize=5, linestyle=line, label=name)
-        axes.axhline(plain.parts[name], color=colour, linewidth=0.8, linestyle=':')
-    if not words:
-        axes.set_xscale('symlog', linthresh=min(filter(None, levels)))  # strength 0 is there, too
-        axes.set_xlabel('strength (noise level)')
-    axes.set(ylabel=f'{plain.metric} on validation', title=title)
-    axes.tick_params(labelsize=8)
-    figure.legend(loc='outside right center', fontsize=8)
-    save(figure, path)
-
-
-def _places(points: Sequence[Point]) -> list[float | str]:
-    return [p.setting.level.replace(', ', '\n') if isinstance(p.setting.level, str)
-            else p.setting.level for p in points]

@@ -13,6 +13,7 @@ from .host import Host
 from .noise import Collected, Outcome, Setting, Source
 from .scores import named
 from .sweep import Plan, Sweep, run_sweep
+from .sweep_picture import save_picture
 
 NO_GAIN = 'No gain, no model written (--write-anyway writes the best one all the same).'
 
@@ -104,13 +105,13 @@ def _save_sweep(result: Sweep, figures: dict[str, Any], out: Path) -> None:
     data, picture = _sweep_files(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(figures, data)
-    report.save_picture(result, picture, out.stem)
+    save_picture(result, picture, out.stem)
     print(f'figures and picture: {data}, {picture}')
 
 
 def _test(host: Host, collected: Collected, chosen: Setting,
           conditions: Sequence[Corruption | None]) -> dict[str, Any]:
-    """Plain and chosen model on the test set, which nothing before has looked at."""
+    """Plain and chosen model on the test set, which nothing before has used."""
     def scores() -> dict[str, float]:
         return {name: value for corruption in conditions
                 for name, value in named(host.test(corruption), corruption).items()}

@@ -76,7 +76,8 @@ class Comparison:
                         stage, result = running.pop(future), future.result()
                         results.append(result)
                         bar.write(_line(stage, result))
-                        bar.update()
+                        bar.n += 1
+                        bar.initial += bool(result.get('reused'))  # took no time: none to estimate by
                         if stage.row == 'baseline':
                             for row in ROWS[1:]:
                                 extra = self._stage(row, stage.seed, Path(result['checkpoint']))

@@ -12,10 +12,10 @@ from typing import Any
 
 from .. import __version__
 from ..core.files.reading import read_checkpoint
-from ..core.files.writing import parked
+from ..core.files.writing import parked, write_text
 from ..robustness.cells import checkpoints_of
 from ..robustness.over_seeds import FILE
-from .programs import last_line, run_program
+from .programs import last_line, run_program, wait_for_others
 from .stages import Host, Stage
 
 PLAIN, NORMS, BIAS, DENOISED = 'plain', 'BatchNorm re-estimated', 'bias only', 'denoised'
@@ -56,6 +56,7 @@ class Trial:
     step: str = field(default='', compare=False)
     stage: Stage | None = field(default=None, compare=False)
     done: int = field(default=0, compare=False)
+    reused: int = field(default=0, compare=False)  # of these steps, those done in an earlier run
     steps: int = field(default=2 + len(FORMS), compare=False)  # one more with BatchNorm
     events: list[str] = field(default_factory=list, compare=False)
 
@@ -70,6 +71,7 @@ class Trial:
             RuntimeError: with the end of the log, if a program fails.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        wait_for_others(self.folder / 'log.txt')
         plain = self._train()
         rows, gains = {PLAIN: plain}, {}
         if any(key.endswith('running_mean') for key in read_checkpoint(plain)['state_dict']):
@@ -80,7 +82,7 @@ class Trial:
         return {'scores': self._score(rows), 'gains': gains}
 
     def status(self) -> str:
-        """What is under way."""
+        """What is being done."""
         line = last_line(self.folder / 'log.txt') if self.stage is None else self.stage.last_line()
         return f'{self.name} seed {self.seed}: {self.step}: {line}'
 
@@ -94,6 +96,7 @@ class Trial:
                            self.config, None, self.threads)
         result = self.stage.run()
         self.stage = None
+        self.reused += bool(result.get('reused'))
         metrics = ', '.join(f'{name} {value:.4g}' for name, value in result['metrics'].items())
         self._end(f'trained, {metrics} on clean test images')
         return Path(result['checkpoint'])
@@ -145,10 +148,10 @@ class Trial:
         mark = hashlib.sha256(text.encode()).hexdigest()
         done = outputs[0].with_name(f'{outputs[0].stem}.done')
         if done.exists() and done.read_text() == mark and all(path.exists() for path in outputs):
+            self.reused += 1
             return
         done.unlink(missing_ok=True)
         run_program(f'{self.name} seed {self.seed}, {step}', [
             sys.executable, '-W', 'ignore::DeprecationWarning', str(self.tools / command[0]),
             *command[1:]], self.folder / 'log.txt', self.threads)
-        with parked(done) as partial:
-            partial.write_text(mark)
+        write_text(mark, done)

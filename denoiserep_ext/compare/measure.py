@@ -110,8 +110,12 @@ def step_times(configs: dict[str, Config], work_dir: Path, iterations: int = 40,
         runners[name].register_hook(_After(turns, name))
     with ThreadPoolExecutor(len(runners)) as pool:
         jobs = [pool.submit(turns.run, name, runner.train) for name, runner in runners.items()]
-    for job in jobs:
-        job.result()
+        try:
+            for job in jobs:
+                job.result()
+        except BaseException:
+            turns.stop()  # the pool would wait for all of their steps
+            raise
     # The last step of a run solves once more.
     return {name: statistics.median(seconds[warmup:-1]) for name, seconds in turns.seconds.items()}
 
@@ -127,7 +131,7 @@ class Turns:
         self.seconds: dict[str, list[float]] = {name: [] for name in names}
         self._order, self._condition = list(self.seconds), threading.Condition()
         self._ready: set[str] = set()
-        self._start = 0.0
+        self._start, self._stopped = 0.0, False
 
     def run(self, name: str, job: Callable[[], Any]) -> None:
         """Run a job, which takes its turns, to its end."""
@@ -139,13 +143,25 @@ class Turns:
                 self._order.remove(name)
                 self._condition.notify_all()
 
+    def stop(self) -> None:
+        """Let no thread begin another turn."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()
+
     def begin(self, name: str) -> None:
-        """Wait for the turn; the first one comes when all are ready."""
+        """Wait for the turn; the first one comes when all are ready.
+
+        Raises:
+            RuntimeError: after :meth:`stop`.
+        """
         with self._condition:
             self._ready.add(name)
             self._condition.notify_all()
-            self._condition.wait_for(
-                lambda: len(self._ready) == len(self.seconds) and self._order[0] == name)
+            self._condition.wait_for(lambda: self._stopped or (
+                len(self._ready) == len(self.seconds) and self._order[0] == name))
+            if self._stopped:
+                raise RuntimeError('Timing was stopped.')
             self._start = time.perf_counter()
 
     def end(self, name: str) -> None:

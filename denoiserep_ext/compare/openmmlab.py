@@ -15,6 +15,9 @@ from . import measure
 from .measure import without_hook
 from .stages import NOT_TRAINED, Host, Stage
 
+# Every row resumes as if it had never been interrupted, with and without DenoiseRep.
+RESUMING = [dict(type=f'denoiserep_ext.{name}') for name in ('Generators', 'WholeCheckpoints')]
+
 
 class OpenMMLab(Host):
     """OpenMMLab's toolboxes; see :class:`Host`."""
@@ -38,7 +41,9 @@ class OpenMMLab(Host):
     def train(self, stage: Stage, config: Config, work_dir: Path, resume: bool) -> Path:
         cfg = Config(config.to_dict())
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': stage.seed}
-        cfg.load_from = None if stage.checkpoint is None else str(stage.checkpoint)
+        # MMSegmentation's --resume leaves load_from as it is, and mmengine would resume from there.
+        cfg.load_from = None if resume or stage.checkpoint is None else str(stage.checkpoint)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *RESUMING]
         self._mim(stage, 'train', cfg, ['--resume'] if resume else [], work_dir)
         return Path((work_dir / 'last_checkpoint').read_text())
 

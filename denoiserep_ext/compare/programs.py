@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -36,6 +37,7 @@ def run_program(name: str, command: list[str], log: Path, threads: int) -> None:
     environment = {**os.environ, 'OMP_NUM_THREADS': str(threads),
                    'PATH': f'{programs}{os.pathsep}{os.environ["PATH"]}'}
     with log.open('a') as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # held until the last process with this output has ended
         stream.write(f'$ {" ".join(command)}\n')
         stream.flush()
         with _lock:
@@ -52,6 +54,18 @@ def run_program(name: str, command: list[str], log: Path, threads: int) -> None:
         end = '\n'.join(log.read_text(errors='replace').splitlines()[-25:])
         raise RuntimeError(f'{name}: {" ".join(command[:3])} failed ({status}); the log is {log}:\n'
                            f'{end}')
+
+
+def wait_for_others(log: Path) -> None:
+    """Wait for programs that write to a log already: those of a run that was killed go on without it."""
+    if not log.exists():
+        return
+    with log.open('a') as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f'A program of an earlier run still writes to {log}: waiting for its end.', flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
 
 
 def stop_programs(patience: float = 10.0) -> None:

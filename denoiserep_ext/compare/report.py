@@ -1,26 +1,22 @@
-"""Table, JSON and picture of a comparison."""
+"""Table of a comparison."""
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from ..core.files.plain import KEY
 from ..core.files.reading import read_checkpoint
-from ..core.files.writing import parked
 from .comparison import decimals
 from .stages import ROWS
 
 TITLES = {'baseline': 'baseline', 'control': 'control (as long, no DenoiseRep)',
           'denoiserep': 'DenoiseRep, fused'}
 
-MOST_LABELS = 40  # of layers, that fit below a picture
-
 
 def table(reports: list[dict]) -> str:
     """One table for several comparisons; a value that was not measured is a dash."""
     rows = [('model', 'row', 'metric', 'mean', 'std', 'n')]
     for report in reports:
-        for metric, places in _metrics(report['summary']).items():
+        for metric, places in metrics_shown(report['summary']).items():
             for row in ROWS:
                 figures = report['summary'][row][metric]
                 std = '-' if math.isnan(figures['std']) else f'{figures["std"]:.{places}f}'
@@ -42,7 +38,7 @@ def table(reports: list[dict]) -> str:
     return '\n'.join(lines)
 
 
-def _metrics(summary: dict) -> dict[str, int]:
+def metrics_shown(summary: dict) -> dict[str, int]:
     """Metrics worth a line and their decimals. COCO's AP is -1 where there is nothing to find (no
     large objects, say)."""
     means = {metric: [summary[row][metric]['mean'] for row in ROWS] for metric in summary[ROWS[0]]}
@@ -59,41 +55,3 @@ def layer_figures(results: list[dict]) -> dict[str, dict[str, float]]:
     """Denoising loss and floor per layer of the first DenoiseRep run, from its checkpoint."""
     first = next(result for result in results if result['row'] == 'denoiserep')
     return read_checkpoint(first['checkpoint'])[KEY]['figures']
-
-
-def save_picture(reports: list[dict], path: Path) -> None:
-    """Metric with error bars and every seed, and denoising loss per layer with its floor."""
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(2, len(reports), figsize=(5.5 * len(reports), 7.5), squeeze=False,
-                                layout='constrained')
-    for (bars, layers), report in zip(axes.T, reports):
-        metric = report['metric']
-        places = _metrics(report['summary'])[metric]
-        for position, row in enumerate(ROWS):
-            values = [r['metrics'][metric] for r in report['results'] if r['row'] == row]
-            summary = report['summary'][row][metric]
-            std = 0.0 if math.isnan(summary['std']) else summary['std']
-            bars.errorbar(position, summary['mean'], std, fmt='o', capsize=6, color=f'C{position}')
-            bars.plot([position + 0.12] * len(values), values, '.', color='grey', alpha=0.7)
-            bars.annotate(f'{summary["mean"]:.{places}f}', (position, summary['mean']), (-8, 0),
-                          textcoords='offset points', ha='right', va='center')
-        bars.set_xticks(range(len(ROWS)), ['baseline', 'control', 'DenoiseRep'])
-        bars.set_xlim(-0.6, len(ROWS) - 0.4)
-        bars.set_ylabel(metric)
-        bars.set_title(f'{report["name"]}\nmean and standard deviation, {len(report["seeds"])} seeds')
-        figures = report['layers']
-        names = list(figures['floor'])
-        layers.plot(range(len(names)), [figures['loss'][n] for n in names], 'o-', label='loss')
-        layers.plot(range(len(names)), [figures['floor'][n] for n in names], 'k_', ms=12,
-                    label='floor (closed form)')
-        short = [n.removeprefix('backbone.') for n in names]
-        every = -(-len(names) // MOST_LABELS)
-        layers.set_xticks(range(0, len(names), every), short[::every], rotation=90, fontsize=7)
-        layers.set_ylabel('denoising loss per layer')
-        layers.legend()
-    with parked(path) as partial:
-        figure.savefig(partial, dpi=110, format=path.suffix[1:])
-    plt.close(figure)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.files.export import export_plain
-from ..core.files.writing import write_json
-from .programs import run_program
+from ..core.files.writing import write_json, write_text
+from .programs import run_program, wait_for_others
 
 ROWS = ('baseline', 'control', 'denoiserep')
 NOT_TRAINED = ("Noise 'corruption' is fitted once and trains nothing, so no training can be compared. "
@@ -99,6 +99,7 @@ class Stage:
         """
         self.started = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
+        wait_for_others(self.folder / 'log.txt')
         result_file, mark = self.folder / 'result.json', self._fingerprint()
         if result_file.exists():
             result = json.loads(result_file.read_text())
@@ -147,5 +148,5 @@ class Stage:
         resume = started.exists() and started.read_text() == mark and last.exists()
         if not resume:
             last.unlink(missing_ok=True)
-            started.write_text(mark)
+            write_text(mark, started)
         return self.host.train(self, self.train, work_dir, resume)

@@ -41,6 +41,7 @@ def run_trials(trials: Sequence[Trial], jobs: int) -> list[dict[str, Any]]:
                 for future in done:
                     future.result()
                 bar.total, bar.n = sum(t.steps for t in trials), sum(t.done for t in trials)
+                bar.initial = sum(t.reused for t in trials)  # took no time: none to estimate by
                 under_way = [t.status() for t, f in zip(trials, futures) if f.running()]
                 bar.set_postfix_str(' | '.join(text[:70] for text in under_way))
         except BaseException:

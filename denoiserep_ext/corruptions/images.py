@@ -50,7 +50,7 @@ def corrupt(image: NDArray[np.uint8], name: str, severity: int, seed: int = 0) -
     """
     _check(image, name, severity)
     grey = image.ndim == 2 or image.shape[2] == 1
-    # A grey image is three equal channels, of which one is looked at: their mean would be less noisy.
+    # A grey image is three equal channels, of which one is read: their mean would be less noisy.
     colour = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if grey else image
     worse = _drawn(colour, name, severity, _seed_of(colour, name, seed))
     if not np.isfinite(worse).all():

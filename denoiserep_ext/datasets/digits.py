@@ -24,7 +24,8 @@ def split_digits() -> Iterator[tuple[str, int, int, np.ndarray]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError('The digits ship with scikit-learn: pip install scikit-learn.') from error
+        raise ImportError('The digits ship with scikit-learn: pip install scikit-learn, or '
+                          '"denoiserep_ext[tools]".') from error
     data = load_digits()
     images = np.round(data.images * (255 / 16)).astype(np.uint8)
     for label in range(10):

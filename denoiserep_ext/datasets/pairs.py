@@ -71,7 +71,7 @@ def _size(path: Path) -> Size:
             image.load()
             return ImageOps.exif_transpose(image).size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f'{path} is damaged or no image ({error}).') from error
+        raise ValueError(f'{path} is damaged or not an image ({error}).') from error
 
 
 def _same_frame(first: Size, second: Size) -> bool:

@@ -12,7 +12,7 @@ from mmengine.runner import BaseLoop
 from torch import nn
 
 from ..core.files.plain import KEY, unpack
-from ..core.fit.learning import Learner
+from ..core.fit.learning import Learner, figures_told
 from ..core.fit.learning_options import LearningOptions
 from ..core.fit.recipes import Recipe, enter_phase_
 from ..core.layer.config import DenoiseRepConfig
@@ -20,6 +20,7 @@ from ..core.layer.selection import by_part, find_part
 from ..pairs.options import NOISE
 from ..registry import HOOKS
 from .converting import convert_or_adopt_
+from .generators import Generators
 from .host import DenoisingHook, bare_model, check_host
 from .options import denoise_config, selection_of
 from .pair_hook import PairHook
@@ -29,6 +30,7 @@ from .position import block_ends, by_epoch, position
 from .predictor_sgd import SGDOptions
 from .saving import may_be_saved
 from .start import warn_of_random_weights
+from .whole_checkpoints import WholeCheckpoints, bring_along_
 
 
 @HOOKS.register_module()
@@ -130,6 +132,7 @@ class DenoiseRepHook(DenoisingHook):
         self._converted = convert_or_adopt_(self.model, self.target, self.config, self.recipe)
         self.sgd.check(self._converted.solver)
         self._companion = companion_of(runner, self.model)
+        bring_along_(runner, Generators, WholeCheckpoints)
 
     def _recipe_for(self, runner) -> Recipe:
         if self.recipe_name == 'alternate' and self.period is None and not by_epoch(runner):
@@ -146,7 +149,8 @@ class DenoiseRepHook(DenoisingHook):
             return
         if KEY not in checkpoint:
             print_log('The checkpoint to resume from holds no DenoiseRep state: its weights are '
-                      'taken as plain ones and the predictors start anew.', 'current', logging.WARNING)
+                      'taken as plain ones and the predictors start from scratch.', 'current',
+                      logging.WARNING)
             return
         self._resumed = checkpoint[KEY]
         checkpoint['state_dict'] = unpack(self.model, checkpoint['state_dict'],
@@ -160,6 +164,7 @@ class DenoiseRepHook(DenoisingHook):
         optimizer = partial(self.sgd.build, runner.optim_wrapper, self.options.lr_mult)
         self.learner = self._companion.learner = Learner(self.model, self._converted, self.recipe,
                                                          self.options, optimizer)
+        print_log(figures_told(self._converted), 'current')
         make_pausable_(runner.optim_wrapper)
         if self._resumed is not None:
             self.learner.load_state_dict(self._resumed)

@@ -27,7 +27,7 @@ def bare_model(runner) -> nn.Module:
 
 
 def check_runner(runner) -> None:
-    """Refuse runners whose weights are handled behind a hook's back, and several of our hooks.
+    """Refuse runners whose weights a hook cannot follow, and several of our hooks.
 
     Args:
         runner: About to train.
@@ -56,7 +56,7 @@ def check_runner(runner) -> None:
 
 
 def check_host(runner) -> None:
-    """Refuse, besides, hosts whose steps are handled behind the back of a hook that trains.
+    """Refuse, besides, hosts whose steps a hook that trains cannot follow.
 
     Args:
         runner: About to train, its optimiser built.

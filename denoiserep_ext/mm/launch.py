@@ -9,21 +9,24 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..command_line import tool_parser
 from .cpu import adapt_to_cpu_
 from .models import require_toolbox
 from .stacks import repair_package_names
 
 
-def runner_parser(description: str) -> argparse.ArgumentParser:
+def runner_parser(description: str, example: str) -> argparse.ArgumentParser:
     """The arguments every OpenMMLab tool has."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = tool_parser(description, example)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and checkpoints go '
                         '(default: work_dirs/NAME OF CONFIG)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='overrides of the config')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='what has started several processes, if anything')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help='of this process; launchers set it')
     return parser
 
 

@@ -22,6 +22,7 @@ from .host import DenoisingHook, bare_model, check_ends_early, check_runner
 from .options import selection_of
 from .pairs import TrainImages, judge_of, outputs_through
 from .start import warn_of_random_weights
+from .whole_checkpoints import WholeCheckpoints, bring_along_
 
 DONE = 'denoiserep_pairs'  # in the message hub, which checkpoints carry
 
@@ -81,6 +82,7 @@ class PairHook(DenoisingHook):
         self._loader = PairLoader(images, self.shown.corruptions, seed)
         self._loader.check(self.shown.config.held_out)
         self._resumed = False
+        bring_along_(runner, WholeCheckpoints)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Note whether a run is resumed."""

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from torch import nn
+from mmengine.utils import apply_to
+from torch import Tensor, nn
 
 from ..core.files.plain import KEY, pack
 from ..core.fit.learning import Learner
@@ -41,7 +42,9 @@ class PlainCheckpoints(Hook):
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['state_dict'], raw = pack(self.model, checkpoint['state_dict'])
         if self.learner is not None:
-            checkpoint[KEY] = {'raw': raw, **self.learner.state_dict()}
+            # On the CPU, as everything that the Runner saves.
+            checkpoint[KEY] = apply_to({'raw': raw, **self.learner.state_dict()},
+                                       lambda value: isinstance(value, Tensor), Tensor.cpu)
 
 
 def companion_of(runner, model: nn.Module) -> PlainCheckpoints:

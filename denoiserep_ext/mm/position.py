@@ -12,7 +12,7 @@ def by_epoch(runner) -> bool:
 
 
 def position(runner) -> int:
-    """The epoch or iteration under way, counted from 0."""
+    """The current epoch or iteration, counted from 0."""
     return runner.epoch if by_epoch(runner) else runner.iter
 
 

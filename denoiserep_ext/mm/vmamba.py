@@ -20,7 +20,7 @@ class VMamba(Backbone, BaseModule):
     Args:
         *args: Arguments of :class:`denoiserep_ext.VMamba`.
         init_cfg: ``dict(type='Pretrained', checkpoint=..., unsafe=False)`` takes an official
-            checkpoint, a file or URL, with every tensor accounted for and under whatever prefix;
+            checkpoint, a file or URL, with every tensor accounted for and under any prefix;
             ``unsafe=True`` allows one that can run code, only for files you trust. Other initialisers,
             alone or in a list with it, are mmengine's; it comes last.
         **kwargs: See ``args``.
@@ -63,6 +63,6 @@ def _check(pretrained: Initialiser) -> None:
     unknown = sorted(pretrained.keys() - {'type', *_OPTIONS})
     if unknown:
         raise ValueError(f'init_cfg: VMamba does not take {", ".join(unknown)}. Its files are read on '
-                         f'the CPU and under whatever prefix; there are {" and ".join(_OPTIONS)}.')
+                         f'the CPU and under any prefix; there are {" and ".join(_OPTIONS)}.')
     if not isinstance(pretrained.get('checkpoint'), str):
         raise ValueError(f'init_cfg: checkpoint={pretrained.get("checkpoint")!r} must be a file or URL.')

@@ -3,7 +3,7 @@
 A sequence is cut into chunks. All chunks run side by side, so the loop is as long as one chunk; a
 second loop, as long as the number of chunks, hands each chunk the state its predecessor ends with.
 Every state comes out of the recurrence itself: there is no quotient of cumulative products that could
-under- or overflow. Only the states that chunks start with are kept: backward computes the others anew.
+under- or overflow. Only the states that chunks start with are kept: backward recomputes the others.
 A few sequences are done at a time, so working memory does not grow with the batch.
 """
 from __future__ import annotations

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .chunked_scan import ChunkedScan
-from .scan_kernels import KERNELS, compiled_scan, kernel_for
+from .scan_kernels import KERNELS, kernel_for, run_kernel, walk
 
 
 @torch.compiler.disable  # a loop over steps: one graph break instead of thousands of nodes
@@ -34,8 +34,8 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
         delta_bias: Added to ``delta`` [K, D].
         backend: ``chunked``, plain PyTorch on any device; ``oflex`` (``selective_scan_cuda_oflex`` of
             VMamba) or ``mamba`` (``selective_scan_cuda`` of mamba_ssm), kernels that have to be
-            installed. None takes a kernel where there is one for these very tensors, else
-            ``chunked``.
+            installed; ``triton``, this package's own, which needs Triton. None takes the first of
+            these kernels that is there and for these very tensors, else ``chunked``.
 
     Returns:
         ``y`` [b, K, L, D], float32 or float64.
@@ -52,10 +52,34 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
         if backend != 'chunked' and len(u):
             kernel = kernel_for(u, A.shape[2], backend)
             if kernel is not None:
-                return compiled_scan(kernel, u, delta, A, B, C, D, delta_bias)
+                return run_kernel(kernel, u, delta, A, B, C, D, delta_bias)
         inputs = u, delta, A, B, C, D, delta_bias
         wide = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
         return _chunked_scan(*(x.to(wide) for x in inputs))
+
+
+@torch.compiler.disable
+def image_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
+               delta_bias: Tensor) -> Tensor:
+    """:func:`cross_merge` of :func:`selective_scan` of :func:`cross_scan` by the Triton kernel, which
+    walks the four paths itself: nothing is laid out along them.
+
+    Args:
+        x: Image [b, H, W, D] on a GPU.
+        delta: Step sizes of each path at each pixel, row by row [b, 4, H W, D].
+        A, D, delta_bias: As in :func:`selective_scan`, with K = 4.
+        B, C: Weights of each path at each pixel, row by row [b, 4, H W, N].
+
+    Returns:
+        The sum over paths [b, H, W, D], float32.
+
+    Raises:
+        ValueError: if shapes do not belong together.
+    """
+    u = x.flatten(1, 2)[:, None]
+    _check_shapes(u.expand(-1, 4, -1, -1), delta, A, B, C, D, delta_bias)
+    with torch.autocast(x.device.type, enabled=False):
+        return walk(u, delta, A, B, C, D, delta_bias, tuple(x.shape[1:3])).view(x.shape)
 
 
 def _chunked_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ..core.layer.layer_types import LayerType, register_layer_type
-from .selective_scan import cross_merge, cross_scan, selective_scan
+from .scan_kernels import walks_paths
+from .selective_scan import cross_merge, cross_scan, image_scan, selective_scan
 
 DIRECTIONS = 4
 
@@ -147,12 +148,22 @@ class SS2D(nn.Module):
         """What each pixel reads from the four paths through it, summed: shape of ``x`` [B, D, H, W],
         float32 or float64."""
         height, width = x.shape[2:]
-        u = cross_scan(x.permute(0, 2, 3, 1))
-        step, B, C = (u @ self.x_proj_weight.mT).split([self.dt_rank, self.d_state, self.d_state], -1)
+        x = x.permute(0, 2, 3, 1)
         A, D = (p.unflatten(0, (DIRECTIONS, -1)) for p in (-self.A_logs.exp(), self.Ds))
-        y = selective_scan(u, step @ self.dt_projs_weight.mT, A, B, C, D, self.dt_projs_bias,
-                           self.scan_backend)
+        if walks_paths(x, self.d_state, self.scan_backend):
+            # Of each pixel, for all four paths.
+            low = F.linear(x, self.x_proj_weight.flatten(0, 1)).flatten(1, 2)
+            delta, B, C = self._coefficients(low.unflatten(-1, (DIRECTIONS, -1)).transpose(1, 2))
+            return image_scan(x, delta, A, B, C, D, self.dt_projs_bias).permute(0, 3, 1, 2)
+        u = cross_scan(x)
+        delta, B, C = self._coefficients(u @ self.x_proj_weight.mT)
+        y = selective_scan(u, delta, A, B, C, D, self.dt_projs_bias, self.scan_backend)
         return cross_merge(y, height, width).permute(0, 3, 1, 2)
+
+    def _coefficients(self, low: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Step sizes [B, 4, L, D] and weights B and C [B, 4, L, N] from [B, 4, L, R + 2 N]."""
+        step, B, C = low.split([self.dt_rank, self.d_state, self.d_state], -1)
+        return step @ self.dt_projs_weight.mT, B, C
 
 
 class VSSBlock(nn.Module):
@@ -162,7 +173,7 @@ class VSSBlock(nn.Module):
         channels: Channels of the feature map.
         mlp_ratio: Hidden channels of the MLP over ``channels``.
         drop_path: Rate of :class:`DropPath`.
-        with_cp: Compute activations anew in the backward pass instead of keeping them.
+        with_cp: Recompute activations in the backward pass instead of keeping them.
         **scan: Settings of :class:`SS2D`.
     """
 

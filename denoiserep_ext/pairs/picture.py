@@ -1,6 +1,7 @@
 """The noise left in every layer's output, before and after: the picture of a walk."""
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from ..core.pairs.report import PairLayer, PairReport
 from ..drawing import COLOURS, pyplot, save
 
 NAMES = 60  # most layers that are all named on the axis
+SHORT = 6  # characters that fit below a layer
 TITLES = ('worse images', 'clean images')
 
 
@@ -27,12 +29,13 @@ def save_picture(report: PairReport, path: Path, title: str) -> None:
         axes.set_title(name, fontsize=9)
     part, names = _short([layer.name for layer in layers])
     step = max(1, -(-len(layers) // NAMES))
-    panels[1].set_xticks(range(0, len(layers), step), names[::step], rotation=90, fontsize=7)
+    upright = max(map(len, names), default=0) > SHORT
+    panels[1].set_xticks(range(0, len(layers), step), names[::step], rotation=90 * upright, fontsize=7)
     panels[1].set_xlabel(f'layer of {part}, in call order' if part else 'layer, in call order')
     figure.supylabel("noise left in the layer's output, share of its variance", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=1, fontsize=9)
-    figure.suptitle(title + _verdict(report), fontsize=10)
+    figure.suptitle(textwrap.fill(title, int(11 * width)) + _verdict(report), fontsize=10)
     save(figure, path)
 
 

@@ -181,7 +181,7 @@ def build_swin_backbone(cfg: CfgNode) -> nn.Module:
     from torchvision.models.swin_transformer import Swin_T_Weights, SwinTransformer
     node = cfg.MODEL.BACKBONE
     if str(node.DEPTH) != 'tiny':
-        raise ValueError(f'MODEL.BACKBONE.DEPTH {node.DEPTH!r}: build_swin_backbone knows tiny.')
+        raise ValueError(f'MODEL.BACKBONE.DEPTH {node.DEPTH!r}: build_swin_backbone has only tiny.')
     model = SwinTransformer(patch_size=[4, 4], embed_dim=96, depths=[2, 2, 6, 2],
                             num_heads=[3, 6, 12, 24], window_size=[7, 7],
                             stochastic_depth_prob=node.DROP_PATH_RATIO)

@@ -14,7 +14,8 @@ from torch import nn
 
 from ..core.files.plain import KEY, pack, unpack
 from ..core.files.reading import misfit, read_checkpoint
-from ..core.files.writing import parked, write_whole
+from ..core.files.whole import whole_or_before
+from ..core.files.writing import write_text, write_whole
 from ..core.layer.layers import denoise_layers
 from .divergence import divergence_named, not_finite
 
@@ -60,8 +61,7 @@ class PlainCheckpointer(Checkpointer):
         self.tag_last_checkpoint(file)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        with parked(Path(self.save_dir) / 'last_checkpoint') as partial:
-            partial.write_text(last_filename_basename)
+        write_text(last_filename_basename, Path(self.save_dir) / 'last_checkpoint')
 
     def get_checkpoint_file(self) -> str:
         """See :func:`last_checkpoint`."""
@@ -75,7 +75,7 @@ class PlainCheckpointer(Checkpointer):
 
         Raises:
             FileNotFoundError: if ``last_checkpoint`` names none.
-            ValueError: if it is damaged, of another model or not finite.
+            ValueError: if it is damaged and none before it is whole, of another model or not finite.
         """
         self._raw = True
         try:
@@ -122,19 +122,25 @@ def read_reid_checkpoint(path: str) -> dict[str, Any]:
 
 
 def last_checkpoint(folder: str | Path) -> Path:
-    """The checkpoint that a folder's ``last_checkpoint`` names.
+    """The checkpoint that a folder's ``last_checkpoint`` names; where it is damaged, the last whole one
+    before it, with a warning.
 
     Raises:
         FileNotFoundError: if it names none, with those that are there.
+        ValueError: if it is damaged and there is none before it.
     """
     tag = Path(folder) / 'last_checkpoint'
     name = tag.read_text().strip() if tag.is_file() else ''
     if name and (path := tag.parent / name).is_file():
-        return path
+        chosen = whole_or_before(path, r'model_(\d+)\.pth')
+        if chosen != path:
+            logger.warning('%s is damaged: resuming from %s, the last whole one before it.', path,
+                           chosen)
+        return chosen
     found = ', '.join(sorted(path.name for path in tag.parent.glob('*.pth'))) or 'none'
     reason = f'names {name}, which is not there' if name else 'names no checkpoint'
     raise FileNotFoundError(f'{tag} {reason}. Write the name of one into it (there are: {found}), or '
-                            f'remove it and start anew.')
+                            f'remove it and start from scratch.')
 
 
 def best_metric(folder: str | Path) -> float | None:
@@ -147,7 +153,7 @@ def best_metric(folder: str | Path) -> float | None:
         return float(read_reid_checkpoint(str(path))['metric'])
     except (KeyError, TypeError, ValueError) as error:
         reason = 'it holds no metric' if isinstance(error, KeyError) else error
-        logger.warning('%s is left out of account (%s): the best checkpoint from now on replaces it.',
+        logger.warning('%s is ignored (%s): the best checkpoint from now on replaces it.',
                        path, reason)
         return None
 

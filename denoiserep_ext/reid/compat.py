@@ -8,6 +8,7 @@ Importing this module imports FastReID. What it changes there, and why:
   comes back, no parameter ever moves again, and nothing is said. Its optimisers zero again;
 * loaders that prefetch on a CUDA stream, and DDP's ``device_ids``, are left out where there is no GPU;
 * ``INPUT.AFFINE`` passes arguments that torchvision has renamed;
+* ``_BASE_`` of a config may list several files (see :mod:`.yaml_bases`);
 * the compiled ranking is used where it is compiled; FastReID's own attempt to compile it writes into
   site-packages and ends the process where that fails.
 """
@@ -61,6 +62,7 @@ def _names_of_old() -> Iterator[None]:
 
 
 with _names_of_old():
+    import fastreid.config
     import fastreid.data.build
     import fastreid.engine.defaults
     import fastreid.evaluation.reid_evaluation
@@ -138,6 +140,8 @@ def _patch() -> None:
     defaults = fastreid.engine.defaults
     if fastreid.data.build.DataLoaderX is _Loader:
         return
+    from .yaml_bases import load_yaml_with_base
+    fastreid.config.CfgNode.load_yaml_with_base = staticmethod(load_yaml_with_base)
     fastreid.data.build.DataLoaderX = _Loader
     fastreid.data.transforms.build.T = types.SimpleNamespace(
         **{**vars(transforms), 'RandomAffine': RandomAffine})

@@ -78,7 +78,7 @@ def get_cfg() -> CfgNode:
 @dataclass(frozen=True)
 class Settings:
     """``MODEL.DENOISEREP``, validated; see :func:`add_denoiserep_config`. Where noise is shown, that of
-    ``config`` is not looked at: it says which layers."""
+    ``config`` is ignored: it says which layers."""
 
     meta_arch: str
     target: str

@@ -28,7 +28,7 @@ class CUHK03Detected(CUHK03):
 
 
 class _FixedGallery:
-    """VehicleID's tests put one random image per vehicle into the gallery. FastReID draws it anew
+    """VehicleID's tests put one random image per vehicle into the gallery. FastReID draws it again
     each time it reads the lists, so that two evaluations compare different questions; here one draw
     (seed 0) stands for good and the global generator is left alone."""
 

@@ -13,7 +13,7 @@ from fastreid.utils import comm
 from fastreid.utils.events import CommonMetricPrinter, get_event_storage
 from torch import nn
 
-from ..core.fit.learning import Learner
+from ..core.fit.learning import Learner, figures_told
 from ..core.fit.optimizers import optimizer_like
 from ..core.layer.layers import denoise_layers
 from .config import settings_of
@@ -52,6 +52,7 @@ class DenoisingHook(HookBase):
         optimizer = partial(optimizer_like, host, lr, kind=kind)
         self.learner = Learner(self.model, settings.config, settings.recipe, settings.options,
                                optimizer)
+        logger.info(figures_told(settings.config))
         if resumed is not None:
             self.learner.load_state_dict(resumed)
         self.checkpointer.learner = self.learner.state_dict

@@ -12,7 +12,7 @@ from .config import read_config, settings_of
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
     """Build a config's model with a checkpoint's weights, in evaluation mode.
 
-    Its classifier has the checkpoint's identities; ``MODEL.BACKBONE.PRETRAIN`` is not looked at.
+    Its classifier has the checkpoint's identities; ``MODEL.BACKBONE.PRETRAIN`` is ignored.
 
     Args:
         cfg: FastReID config with our keys; not changed.

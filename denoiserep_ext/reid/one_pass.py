@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..core.files.writing import write_whole
 from ..core.fit.one_pass import fit_one_pass_
+from ..core.fit.sizes import describe
 from ..core.layer.fusion import fused_state_dict, step_sizes
 from ..datasets.folders import images_below
 from .config import settings_of
@@ -64,7 +65,7 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path | None:
     Args:
         cfg: FastReID config with our keys, ``MODEL.WEIGHTS`` included. A meta-architecture other than
             ``DenoiseRep`` is taken for the one to convert.
-        folder: Folder of images; labels, if the names have any, are not looked at.
+        folder: Folder of images; labels, if the names have any, are ignored.
 
     Returns:
         The file written: weights under stock keys, for stock FastReID. None if a judge found no gain.
@@ -86,8 +87,9 @@ def fit_folder(cfg: CfgNode, folder: Path) -> Path | None:
     loader, probe = _batches(cfg, paths)
     losses = fit_one_pass_(model, loader, forward=_forward, probe=probe)
     sizes = step_sizes(model)
-    logger.info('Fitted on %d images of %s, without labels.\n%s', len(paths), folder, '\n'.join(
-        f'{name:<60} loss {losses[name]:.4f}  |W\' - W| / |W| {sizes[name]:.2e}' for name in losses))
+    lines = [f"{name:<60} loss {losses[name]:.4f}  |W' - W| / |W| {sizes[name]:.2e}" for name in losses]
+    logger.info('Fitted on %d images of %s, without labels.\n%s', len(paths), folder,
+                '\n'.join([*lines, describe(sizes)]))
     return _write(fused_state_dict(model), out_file(cfg))
 
 

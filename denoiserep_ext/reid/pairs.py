@@ -73,7 +73,7 @@ def denoise_folder_(model: nn.Module, cfg: CfgNode, settings: Settings, folder: 
         model: The plain model, on its device.
         cfg: FastReID config with our keys.
         settings: Its ``MODEL.DENOISEREP``, with noise that is shown.
-        folder: Folder of images; labels, if the names have any, are not looked at.
+        folder: Folder of images; labels, if the names have any, are ignored.
 
     Returns:
         Whether anything was gained; without, the model is as it was.

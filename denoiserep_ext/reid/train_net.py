@@ -14,7 +14,8 @@ from fastreid.config import CfgNode
 from fastreid.engine import default_argument_parser, default_setup
 from fastreid.utils import comm
 
-from ..core.files.writing import write_json
+from ..command_line import HelpFormatter
+from ..core.files.writing import require_writable, write_json
 from . import Trainer, read_config
 from .checkpoint import last_checkpoint
 from .config import refuse_training
@@ -24,15 +25,24 @@ from .launch import launch
 from .models import load_model
 from .one_pass import check_one_pass, fit_folder
 
+EXAMPLE = """example, your trained baseline as the start of DenoiseRep:
+  python -m denoiserep_ext.reid.train_net --config-file your_config.yml \\
+      MODEL.META_ARCHITECTURE DenoiseRep MODEL.WEIGHTS your_baseline.pth
+"""
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = default_argument_parser()
-    parser.description = __doc__.splitlines()[0]
+    parser.description, parser.epilog = __doc__.splitlines()[0], EXAMPLE
+    parser.formatter_class = HelpFormatter
+    for action in parser._actions:
+        if action.dest == 'dist_url':  # the only one that FastReID says nothing of
+            action.help = 'address at which the processes of several GPUs or machines meet'
     parser.add_argument('--one-pass', metavar='FOLDER', type=Path,
                         help='no training: fit the predictors on the images below FOLDER, without '
                         'labels, and write MODEL.WEIGHTS denoised to OUTPUT_DIR/model_denoised.pth; '
                         'with MODEL.DENOISEREP.NOISE corruption on those images and worse versions '
-                        'of them')
+                        'of them (default: train)')
     return parser.parse_args(argv)
 
 
@@ -64,7 +74,7 @@ def save_results(results: dict[str, Any], cfg: CfgNode) -> None:
 
 def check_resume(cfg: CfgNode, args: argparse.Namespace) -> None:
     """See that there is what to resume from, if that is asked for. A folder without ``last_checkpoint``
-    starts anew.
+    starts from scratch.
 
     Raises:
         FileNotFoundError: if it names no checkpoint.
@@ -78,7 +88,7 @@ def run(argv: list[str] | None = None) -> int:
 
     Returns:
         Exit status: 0, or 2 for bad input or numbers that are not finite, said on stderr. Options, data
-        and weights are looked at before anything is written.
+        and weights are checked before anything is written.
     """
     args = parse_args(argv)
     logging.basicConfig(format='%(message)s')
@@ -94,8 +104,9 @@ def run(argv: list[str] | None = None) -> int:
             check_data(cfg, not args.eval_only, args.num_gpus * args.num_machines)
             check_resume(cfg, args)
         cfg.freeze()
+        require_writable(Path(cfg.OUTPUT_DIR) / 'model_final.pth')
         launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args, cfg))
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f'train_net: {error}', file=sys.stderr)
         return 2
     return 0

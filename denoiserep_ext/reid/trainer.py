@@ -100,7 +100,7 @@ class Trainer(DefaultTrainer):
         if self.denoising is not None:
             if KEY not in checkpoint:
                 logger.warning('The checkpoint to resume from holds no DenoiseRep state: its weights '
-                               'are taken as plain ones and the predictors start anew.')
+                               'are taken as plain ones and the predictors start from scratch.')
             self.denoising.start(checkpoint.get(KEY))
         metric = best_metric(self.cfg.OUTPUT_DIR)
         if metric is not None:  # FastReID would forget it and replace the best checkpoint by the next

@@ -92,7 +92,7 @@ class Cells:
             cell = json.loads(path.read_text())
             return cell['metrics'] if {name: cell[name] for name in key} == key else None
         except (ValueError, KeyError, TypeError):
-            return None  # not of our making, or damaged: measured anew
+            return None  # not of our making, or damaged: measured again
 
     def write(self, checkpoint: Checkpoint, corruption: Corruption | None,
               metrics: dict[str, float]) -> None:

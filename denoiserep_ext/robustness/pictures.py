@@ -10,7 +10,7 @@ from ..drawing import COLOURS, MARKERS, pyplot, save
 from .report import decimals, summaries
 from .run import Results
 
-COLUMNS = 5  # of small pictures
+COLUMNS = 5  # of small pictures, at most
 TITLE = 24  # characters of a line of a title
 
 
@@ -19,8 +19,8 @@ def save_curves(results: Results, path: Path) -> None:
     plt = pyplot()
     names = [*results.plan.corruptions, 'mean'] if len(results.plan.corruptions) > 1 else list(
         results.plan.corruptions)
-    columns = min(COLUMNS, len(names))
-    lines = -(-len(names) // columns)
+    lines = -(-len(names) // COLUMNS)
+    columns = -(-len(names) // lines)
     figure, axes = plt.subplots(lines, columns, sharex=True, sharey=True, squeeze=False,
                                 figsize=(max(2.5 * columns, 5), 2.2 * lines + 0.9), layout='constrained')
     severities = [0, *results.plan.severities]

@@ -80,7 +80,7 @@ def require_applicable(host: Host, plan: Plan) -> None:
         kept = [name for name in plan.corruptions if name not in refused]
         raise ValueError(f'{", ".join(refused)} cannot be put on the test images: '
                          f'{next(iter(refused.values()))}'
-                         + (f' What can: --corruptions {" ".join(kept)}' if kept else ''))
+                         + (f' These can: --corruptions {" ".join(kept)}' if kept else ''))
 
 
 def measure(host: Host, checkpoints: Sequence[Checkpoint], plan: Plan, out: Path) -> Results:

@@ -92,6 +92,17 @@ def run(host, out, **options):
                      SweepOptions(('relative', 'within_class'), (0.1, 1.0), **options))
 
 
+def test_what_was_done_is_told_with_its_level_and_size(tmp_path, capsys):
+    for name, denoising, level, strong in (
+            ('a', Denoising('relative', 0.5), 'strength 0.5  loss', True),
+            ('b', Denoising('relative', 1e-4), 'strength 0.0001  loss', False),
+            ('c', Denoising('unit', step_stride=3), 'step    3  loss', False)):
+        calibrate(ToyHost(), tmp_path / f'{name}.pth', denoising, PassOptions())
+        printed = capsys.readouterr().out
+        assert level in printed and 'weights change by' in printed
+        assert ('Strong denoising' in printed) == strong
+
+
 def test_a_flat_curve_writes_nothing_unless_asked(tmp_path, capsys):
     host = ToyHost()
     figures = run(host, tmp_path / 'a.pth')

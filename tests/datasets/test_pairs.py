@@ -83,7 +83,7 @@ def test_a_damaged_file_is_named(folders, tmp_path, name, damage):
     path = tmp_path / name
     content = path.read_bytes()
     path.write_bytes({'cut': content[:len(content) // 2], 'text': b'no image', 'empty': b''}[damage])
-    with pytest.raises(ValueError, match=rf'{name} is damaged or no image'):
+    with pytest.raises(ValueError, match=rf'{name} is damaged or not an image'):
         paired_images(*folders)
 
 

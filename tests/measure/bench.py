@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from denoiserep_ext import PairConfig, denoise_pairs_
 from denoiserep_ext.core.pairs.report import PairReport
-from tests.measure.cifar import ResNet20, load_pixels, load_resnet20, normalise
+from tests.measure.cifar import load_pixels, load_resnet20, normalise
 from tests.measure.worse import worsener
 
 HELD = 1500  # train images for choosing settings, never fitted on
@@ -42,10 +42,12 @@ class Bench:
         data: Folder of real test data.
         held: Score on train images held out for choosing settings, not on the test images.
         limit: Images to score on; None: all.
+        device: Where models run.
     """
 
-    def __init__(self, data: Path, held: bool = False, limit: int | None = None) -> None:
-        self.data = data
+    def __init__(self, data: Path, held: bool = False, limit: int | None = None,
+                 device: str = 'cpu') -> None:
+        self.data, self.device = data, device
         self._train, self._labels = load_pixels(data, 'train')
         order = np.random.default_rng(0).permutation(len(self._train))
         kept, self._free = order[:HELD], order[HELD:]
@@ -55,19 +57,19 @@ class Bench:
         self._scored, self.labels = pixels[:limit], labels[:limit]
         self.scored = cache(self._make_worse)
 
-    def model(self) -> ResNet20:
+    def model(self) -> nn.Module:
         """A copy of the trained model, in evaluation mode."""
-        return load_resnet20(self.data)
+        return load_resnet20(self.data).to(self.device)
 
     def sample(self, noises: Sequence[str], images: int, seed: int = 0) -> Sample:
         """Train images drawn by a seed; no image is one of those held out."""
         drawn = np.random.default_rng(seed).permutation(self._free)[:images]
         pixels = self._train[drawn]
-        worse = [normalise(worsener(noise)(pixels, 1 + seed)) for noise in noises]
-        return Sample(normalise(pixels), worse, self._labels[drawn])
+        worse = [normalise(worsener(noise)(pixels, 1 + seed)).to(self.device) for noise in noises]
+        return Sample(normalise(pixels).to(self.device), worse, self._labels[drawn].to(self.device))
 
     def denoised(self, noises: Sequence[str], images: int = 500, seed: int = 0,
-                 **options) -> tuple[ResNet20, PairReport]:
+                 **options) -> tuple[nn.Module, PairReport]:
         """A copy denoised from pairs, and the report; options are those of ``PairConfig``."""
         model = self.model()
         return model, denoise_pairs_(model, self.sample(noises, images, seed).pairs(),
@@ -77,7 +79,8 @@ class Bench:
     def right(self, model: nn.Module, noise: str = 'clean') -> np.ndarray:
         """Whether each of the scored images is told right, 0 or 100 [images]."""
         model.eval()
-        guesses = torch.cat([model(batch).argmax(1) for batch in self.scored(noise).split(256)])
+        guesses = torch.cat([model(batch.to(self.device)).argmax(1).cpu()
+                             for batch in self.scored(noise).split(256)])
         return 100.0 * (guesses == self.labels).numpy()
 
     def _make_worse(self, noise: str) -> Tensor:

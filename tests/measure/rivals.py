@@ -46,7 +46,7 @@ def train_(model: nn.Module, sample: Sample, targets: Tensor, rate: float, seed:
     model.train()
     for _ in range(EPOCHS):
         for own in torch.randperm(len(targets), generator=generator).split(BATCH):
-            flip = torch.rand(len(own), 1, 1, 1, generator=generator) < 0.5
+            flip = (torch.rand(len(own), 1, 1, 1, generator=generator) < 0.5).to(targets.device)
             views = [torch.where(flip, view[own].flip(3), view[own])
                      for view in (sample.clean, *sample.worse)]
             loss = F.cross_entropy(model(torch.cat(views)), targets[own].repeat(len(views), *[1] * (

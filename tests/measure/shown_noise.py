@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                          default=[*METHODS, *TRAINED])
     options.add_argument('--rate', type=float, help='learning rate of those that train, instead of the '
                                                     'one that is chosen on held-out train images')
+    options.add_argument('--device', default='cpu', help='cpu (the default) or cuda')
     args = options.parse_args(arguments)
     data = start()
     if args.quick:
@@ -98,11 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = {'plain': lambda model, sample, seed: None}
     for name in args.methods:
         if name in TRAINED:
-            rate = args.rate or choose_rate(Bench(data, held=True), name, images)
+            rate = args.rate or choose_rate(
+                Bench(data, held=True, device=args.device), name, images)
             chosen[name] = partial(_train_, train=TRAINED[name], rate=rate)
         else:
             chosen[name] = METHODS[name]
-    bench = Bench(data, limit=limit)
+    bench = Bench(data, limit=limit, device=args.device)
     tables = [ladder(bench, noise, chosen, images, range(args.seeds)) for noise in args.noises]
     print(f'\nAccuracy (%) on {len(bench.labels)} test images, {images} unlabelled train images; spread '
           f'over {args.seeds} draws of them;\ndifferences: paired, 95 % intervals over test images\n')

@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument('--held', action='store_true', help='score on held-out train images')
     options.add_argument('--noise', choices=NOISES, default='Gaussian, sd 20')
+    options.add_argument('--only', nargs='+', choices=('images', *SETTINGS), metavar='SETTING',
+                         default=('images', *SETTINGS), help='some of the tables')
     args = options.parse_args(arguments)
     bench = Bench(start(), held=args.held, limit=100 if args.quick else None)
     model = bench.model()
@@ -45,10 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                                      for name, case in cases.items())])
 
     counts = IMAGES[:1] if args.quick else IMAGES
-    parts = [rows({f'{n} images': dict(images=n) for n in counts}
-                  | {f'{n} images, no judge': dict(images=n, held_out=0.0) for n in counts})]
+    parts = []
+    if 'images' in args.only:
+        parts.append(rows({f'{n} images': dict(images=n) for n in counts}
+                          | {f'{n} images, no judge': dict(images=n, held_out=0.0) for n in counts}))
     for setting, values in () if args.quick else SETTINGS.items():
-        parts.append(rows({f'{setting} {value}': {'images': 500, setting: value} for value in values}))
+        if setting in args.only:
+            parts.append(rows({f'{setting} {value}': {'images': 500, setting: value}
+                               for value in values}))
     print(f'\n{args.noise}: accuracy (%) on {len(bench.labels)} images, mean over {args.seeds} draws of '
           f'the images fitted on\n')
     print('\n\n'.join(parts))

@@ -1,17 +1,57 @@
 """The commands that show what noise that is shown gives run, and their parts do what they say."""
+import re
+
 import numpy as np
 import pytest
 import torch
 
-from tests.measure import rivals, shown_noise, shown_settings, shown_transfer
+from tests.measure import (
+    judge_rules,
+    ready,
+    rivals,
+    shown_mobile,
+    shown_noise,
+    shown_settings,
+    shown_transfer,
+)
 from tests.measure.bench import HELD, Bench
 from tests.measure.worse import NOISES, worsener
 
 
-@pytest.mark.parametrize('command', [shown_noise, shown_transfer, shown_settings])
+@pytest.mark.parametrize('command', [shown_noise, shown_transfer, shown_settings, judge_rules])
 def test_commands_print_their_tables(real_data, command, capsys):
     command.main(['--quick'])
-    assert 'clean' in capsys.readouterr().out.split('Accuracy (%)')[-1].split('accuracy (%)')[-1]
+    found = capsys.readouterr().out
+    assert 'clean' in re.split('[Aa]ccuracy (?:\\(%\\)|in points)', found)[-1]
+
+
+def test_hard_networks_are_trained_once_and_scored_with_and_without_the_judge(
+        real_data, tmp_path, capsys):
+    pytest.importorskip('mmpretrain', reason='needs mmpretrain (bash tools/install.sh)')
+    weights = tmp_path / 'weights.pth'
+    for _ in range(2):
+        shown_mobile.main(['mobilenet-v2', '--weights', str(weights), '--quick'])
+        found = capsys.readouterr().out
+        assert 'patch, no judge' in found.split('accuracy (%)')[-1]
+    assert weights.is_file()
+
+
+@pytest.mark.parametrize('kind', ready.KINDS)
+def test_configs_of_real_data_are_read_by_their_host(real_data, tmp_path, kind):
+    for host in ('mmdet', 'mmseg', 'fastreid'):
+        pytest.importorskip(host, reason=f'needs {host} (bash tools/install.sh)')
+    ready.main([kind, str(tmp_path)])
+    if kind == 'osnet':
+        from denoiserep_ext.reid import get_cfg
+        cfg = get_cfg()
+        cfg.merge_from_file(str(tmp_path / 'osnet.yml'))
+        assert str((real_data / 'orl_market').resolve()) == cfg.DATASETS.ROOT
+        assert (tmp_path / 'osnet.pth').is_file()
+    else:
+        from mmengine.config import Config
+        cfg = Config.fromfile(tmp_path / f'{kind}.py')
+        assert 'custom_hooks' not in cfg
+        assert cfg.param_scheduler[0].T_max == cfg.train_cfg.max_iters
 
 
 def test_images_of_the_fit_are_none_of_those_that_are_scored(real_data):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -12,8 +13,8 @@ from denoiserep_ext import corruptions
 Worsen = Callable[[np.ndarray, int], np.ndarray]
 
 
-def _gaussian(pixels: np.ndarray, seed: int) -> np.ndarray:
-    return _pixels(pixels + np.random.default_rng(seed).normal(0, 20, pixels.shape))
+def _gaussian(pixels: np.ndarray, seed: int, sd: float = 20) -> np.ndarray:
+    return _pixels(pixels + np.random.default_rng(seed).normal(0, sd, pixels.shape))
 
 
 def _jpeg(pixels: np.ndarray, _seed: int) -> np.ndarray:
@@ -41,7 +42,8 @@ def _dark(pixels: np.ndarray, _seed: int) -> np.ndarray:
 
 NOISES: dict[str, Worsen] = {'Gaussian, sd 20': _gaussian, 'JPEG, quality 20': _jpeg,
                              'blur, radius 1': _blur, 'contrast x 0.3': _contrast,
-                             'darkness x 0.3': _dark}
+                             'darkness x 0.3': _dark,
+                             'Gaussian, sd 50': partial(_gaussian, sd=50)}
 LADDER = tuple(NOISES)[:4]
 MIXTURE = ('Gaussian, sd 20', 'JPEG, quality 20', 'blur, radius 1', 'darkness x 0.3')
 

@@ -1,10 +1,15 @@
+from functools import cache
+
 import pytest
 
 pytest.importorskip('mmpretrain', reason='needs mmpretrain (bash tools/install.sh)')
 
+from mmengine.config import utils as config_utils  # noqa: E402
+
 from denoiserep_ext.mm.stacks import repair_package_names  # noqa: E402
 
 repair_package_names()  # tests read stock configs by themselves, too
+config_utils.load = cache(config_utils.load)  # 'host::' reads all metafiles of the host
 
 
 @pytest.fixture(scope='session')

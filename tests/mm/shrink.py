@@ -11,19 +11,21 @@ from denoiserep_ext.mm.models import build_model
 from tests.mm.miniature import COUNT
 
 # ImageNet models that take minutes per iteration: the full one is built, its little sister trained.
-LIGHTER = {('SwinTransformer', 'large'): ('tiny', 768),
-           ('VisionTransformer', 'base'): ('deit-tiny', 192),
-           ('VisionTransformer', 'b'): ('deit-tiny', 192)}
+LIGHTER = {**{(swin, size): ('tiny', 768) for swin in ('SwinTransformer', 'SwinTransformerV2')
+              for size in ('small', 'base', 'large')},
+           **{('denoiserep_ext.VMamba', size): ('tiny', 768) for size in ('small', 'base')},
+           **{('VisionTransformer', size): ('deit-tiny', 192) for size in ('b', 'base', 'deit-small')}}
+BLOCKS = 'SwinBlock', 'SwinBlockV2', 'TransformerEncoderLayer', 'VSSBlock'
 SIZE = 64
 KEEP = dict(max_keep_ckpts=1, save_optimizer=False)  # disks are small
 
 
-def shrink_(cfg: Config, recipe: str | None) -> None:
+def shrink_(cfg: Config, recipe: str) -> None:
     """Change a config in place; model, hook, optimiser, schedule and data set types stay.
 
     Args:
         cfg: Any shipped config.
-        recipe: Its recipe, None for a baseline.
+        recipe: Its recipe, or ``'baseline'``.
     """
     cfg.load_from, cfg.log_level = None, 'ERROR'
     cfg.model.backbone.pop('init_cfg', None)
@@ -66,8 +68,7 @@ def _shrink_classifier(cfg: Config) -> None:
 def _assert_converts(cfg: Config) -> None:
     """The config's own model is built and its layers are found."""
     backbone = build_model(cfg).backbone
-    blocks = sum(type(m).__name__ in ('SwinBlock', 'TransformerEncoderLayer')
-                 for m in backbone.modules())
+    blocks = sum(type(m).__name__ in BLOCKS for m in backbone.modules())
     assert blocks and list(select(backbone, 'auto').values()).count(None) == 2 * blocks
 
 

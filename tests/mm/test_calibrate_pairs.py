@@ -30,7 +30,7 @@ from tests.mm.test_isolation import BLOCK  # noqa: E402
 
 NOISE, JPEG = Corruption('gaussian_noise', 5), Corruption('jpeg_compression', 3)
 UNJUDGED = PairDenoising(PairConfig(held_out=0.0, ridge=0.01, positions=8))
-CLASSIFIERS = ('vit', 'resnet')
+CLASSIFIERS = ('vit', 'resnet', 'vmamba')
 
 
 def pair_host(cfg, checkpoint, data=None, **options):
@@ -236,7 +236,7 @@ FOG = [*SHOWN, '--corruptions', 'contrast']
     (['--pairs', 'clean', 'empty'], 'empty: no images below it'),
     (['--pairs', 'clean', 'fewer'], 'have no partner in fewer: 0/0'),
     (['--pairs', 'clean', 'wide'], 'a pair may differ in resolution, not in proportions'),
-    (['--pairs', 'clean', 'damaged'], 'damaged/0/0.png is damaged or no image'),
+    (['--pairs', 'clean', 'damaged'], 'damaged/0/0.png is damaged or not an image'),
     (['--pairs', 'clean', 'clean'], 'was named twice'),
     (['--pairs', 'clean', 'fewer', '--corruptions', 'fog'], 'choose one'),
     (['--pairs', 'clean', 'fewer', '--image-folder', 'clean'], 'leave out --image-folder'),

@@ -1,17 +1,22 @@
-"""Every shipped config: loaded, built, two iterations of the real Runner, one evaluation."""
+"""Every shipped config: what it says is read; the ones of a kind of their own are run.
+
+A run is two iterations of the real Runner and one evaluation. By default that is ``DEFAULT``; with
+``--all`` every recipe of every model, of which sizes and data sets of what is run elsewhere are marked
+``exhaustive``. Controls are not run: they are ``joint`` configs without the hook, which is read.
+"""
 import json
 import re
+import runpy
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from mmengine.config import Config
+from mmengine.hub import get_config
 
-from denoiserep_ext.compare.measure import without_hook
 from denoiserep_ext.core.layer.layers import denoise_layers
+from denoiserep_ext.corruptions import parse
 from denoiserep_ext.datasets.digits import write_image_folder
 from denoiserep_ext.datasets.scenes import SceneConfig, write_scenes
 from denoiserep_ext.mm.models import build_model
@@ -21,14 +26,51 @@ from tests.mm.miniature import COUNT, WRITERS
 from tests.mm.shrink import shrink_
 
 ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob('mm*/[!_]*/*.py'))
-RECIPES = ('alternate', 'joint', 'frozen')
+ZOO = runpy.run_path(str(ROOT.parent / 'docs/model_zoo.py'))
 SHOWN = 'frozen-corruption'  # nothing is trained
 METRIC = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
+CONFIGS = {}  # path by folder, stem of the baseline, kind
+for _path in sorted(ROOT.glob('mm*/[!_]*/*.py')):
+    CONFIGS[(str(_path.parent.relative_to(ROOT)), *ZOO['kind_of'](_path))] = _path.relative_to(ROOT)
+DEFAULT = {
+    ('mmpretrain/digits', 'resnet18-w16_1xb64_digits', 'joint'),
+    ('mmpretrain/digits', 'resnet18-w16_1xb64_digits', SHOWN),
+    ('mmpretrain/digits', 'vit-tiny_1xb64_digits', SHOWN),
+    ('mmpretrain/digits', 'vmamba-d48_1xb64_digits', 'baseline'),
+    ('mmpretrain/cifar10', 'vit-d512-l6-p4_1xb128_cifar10', 'frozen'),
+    ('mmpretrain/imagenet', 'vit-base-p16_32xb128-mae_in1k', 'joint'),
+    ('mmpretrain/imagenet', 'swinv2-tiny-w8_16xb64_in1k-256px', 'joint'),
+    ('mmpretrain/pet', 'vit-base-p16_8xb8_pet-224px', 'alternate'),
+    ('mmdet/scenes', 'mask-rcnn_r18-w16_fpn_1xb8_scenes', SHOWN),
+    ('mmdet/coco', 'faster-rcnn_r50_fpn_1x_coco', 'joint'),
+    ('mmdet/coco', 'dino-4scale_r50_8xb2-12e_coco', 'alternate'),
+    ('mmseg/scenes', 'fcn_r18-w16-d16_1xb16_scenes', SHOWN),
+    ('mmseg/ade20k', 'segformer_mit-b0_8xb2-160k_ade20k-512x512', 'joint'),
+    ('mmseg/ade20k', 'vmamba-tiny-in1k-pre_upernet_8xb2-160k_ade20k-512x512', 'joint'),
+}
+# Sizes and data sets of models that are run elsewhere, and models run in one recipe.
+SISTER = re.compile('imagenet/(swin|swinv2|vmamba)-(small|base)|cub/(vit|swin)|pet/(?!vit)|swin-s-|'
+                    'flowers102/(?!swinv2)|vmamba-([sb]|small|base)[-_]|fcn_r101|fcn_r50.*160k|mit-b1')
+ONCE = re.compile('deit-small|cub/vmamba|pet/vit|flowers102/swinv2|vit_vit-b16')
+# Walking through all layers of a large model takes minutes: one model of each kind.
+WALKED = re.compile('imagenet/(vit-base|swinv2-tiny|vmamba-tiny)|mit-b0|/resnet18|fcn_r18|mask-rcnn_r18')
 
 
-def recipe_of(path):
-    return next((r for r in (*RECIPES, SHOWN) if f'denoiserep-{r}_' in path.name), None)
+def marks(key):
+    folder, stem, kind = key
+    if key in DEFAULT:
+        return []
+    name = f'{folder}/{stem}'
+    rest = (SISTER.search(name) or kind == SHOWN and not WALKED.search(name)
+            or ONCE.search(name) and kind not in ('baseline', 'joint'))
+    return [pytest.mark.matrix, *([pytest.mark.exhaustive] if rest else [])]
+
+
+def each(*kinds, marked=False):
+    """Parametrize by the keys of configs of some kinds."""
+    return pytest.mark.parametrize('key', [
+        pytest.param(key, id=str(path), marks=marks(key) if marked else [])
+        for key, path in CONFIGS.items() if key[-1] in kinds])
 
 
 @pytest.fixture(scope='module')
@@ -48,137 +90,182 @@ def data(tmp_path_factory):
     patch.undo()
 
 
-def is_matrix(path):
-    """Whether a config's model and data are run by another one already."""
-    sister = re.search('flowers102/|pet/|swin-large|swin-s-|mask-rcnn_swin|retinanet_|fcn_r101|'
-                       'fcn_.*160k|mit-b1|vmamba-(small|base|s|b)', str(path))
-    return recipe_of(path) in ('alternate', 'frozen') or sister
-
-
-def marks(path):
-    """Other recipes of models that other data sets have in all recipes come last."""
-    if not is_matrix(path):
-        return []
-    rest = re.search('pet/|flowers102/|swin-s-|fcn_r101.*160k', str(path)) and recipe_of(path) != 'joint'
-    return [pytest.mark.matrix, *([pytest.mark.exhaustive] if rest else [])]
+@pytest.fixture
+def config(key, data, tmp_path, monkeypatch):
+    """A config to be run here, whole."""
+    monkeypatch.chdir(data)
+    pytest.importorskip(CONFIGS[key].parts[0])
+    cfg = Config.fromfile(ROOT / CONFIGS[key])
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), CONFIGS[key].stem
+    return cfg
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', [pytest.param(path, marks=marks(path)) for path in CONFIGS
-                                  if recipe_of(path) != SHOWN], ids=str)
-def test_config_trains_and_evaluates(path, data, tmp_path, monkeypatch):
-    monkeypatch.chdir(data)
-    pytest.importorskip(path.parts[0])
-    cfg, recipe = Config.fromfile(ROOT / path), recipe_of(path)
-    hooks = [h for h in cfg.get('custom_hooks', []) if h['type'].endswith('DenoiseRepHook')]
-    assert [h.get('recipe', 'joint') for h in hooks] == ([] if recipe is None else [recipe])
-    if recipe is not None:
-        assert cfg.load_from, 'DenoiseRep starts from a trained baseline'
-    shrink_(cfg, recipe)
-    cfg.work_dir, cfg.experiment_name = str(tmp_path), path.stem
+@each('baseline', 'joint', 'alternate', 'frozen', marked=True)
+def test_config_trains_and_evaluates(key, config, tmp_path):
+    folder, _, kind = key
+    host = folder.partition('/')[0]
+    shrink_(config, kind)
 
-    runner = train(cfg)
+    runner = train(config)
     assert runner.iter == 2
     scalars = runner.message_hub
-    assert scalars.get_scalar(f'val/{METRIC[path.parts[0]]}').current() >= -1
-    if path.parts[0] == 'mmseg' and recipe is not None:
+    assert scalars.get_scalar(f'val/{METRIC[host]}').current() >= -1
+    if host == 'mmseg' and kind != 'baseline':
         assert 0 <= scalars.get_scalar('val/mBIoU').current() <= 100
     state = load(Path((tmp_path / 'last_checkpoint').read_text()))['state_dict']
-    assert not [key for key in state if 'denoiser' in key]
+    assert not [name for name in state if 'denoiser' in name]
     assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
-    if recipe is not None:
-        layers = [layer for _, layer in denoise_layers(runner.model)]
-        assert layers and all(layer.denoiser.fitted for layer in layers)
-        assert [layer.step for layer in layers] == list(range(len(layers), 0, -1))
+    layers = [layer for _, layer in denoise_layers(runner.model)]
+    assert bool(layers) == (kind != 'baseline')
+    assert all(layer.denoiser.fitted for layer in layers)
+    assert [layer.step for layer in layers] == list(range(len(layers), 0, -1))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', [path for path in CONFIGS if recipe_of(path) == SHOWN], ids=str)
-def test_config_takes_out_noise_that_is_shown(path, data, tmp_path, monkeypatch):
-    monkeypatch.chdir(data)
-    pytest.importorskip(path.parts[0])
-    cfg = Config.fromfile(ROOT / path)
-    assert cfg.load_from, 'DenoiseRep starts from a trained baseline'
-    hook, = [h for h in cfg.custom_hooks if h['type'].endswith('DenoiseRepHook')]
-    assert (hook.recipe, hook.noise) == ('frozen', 'corruption')
-    shrink_(cfg, None)
+@each(SHOWN, marked=True)
+def test_config_takes_out_noise_that_is_shown(key, config, tmp_path):
+    hook, = [h for h in config.custom_hooks if h['type'].endswith('DenoiseRepHook')]
+    shrink_(config, SHOWN)
     hook.update(positions=4, held_out=0.5)
-    cfg.work_dir, cfg.experiment_name = str(tmp_path), path.stem
 
-    runner = train(cfg)
+    runner = train(config)
     assert runner.iter == 0
-    assert runner.message_hub.get_scalar(f'val/{METRIC[path.parts[0]]}').current() >= -1
+    assert runner.message_hub.get_scalar(f'val/{METRIC[key[0].partition("/")[0]]}').current() >= -1
     state = load(Path((tmp_path / 'last_checkpoint').read_text()))['state_dict']
-    assert state.keys() == build_model(without_denoiserep(cfg)).state_dict().keys()
+    assert state.keys() == build_model(without_denoiserep(config)).state_dict().keys()
     assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
     report = json.loads((tmp_path / 'denoiserep_pairs.json').read_text())
     assert report['worse'] == list(hook.corruptions) and report['images'] == COUNT // 2
 
 
-@pytest.mark.parametrize('folder, models', [
-    ('mmpretrain/imagenet', 5), ('mmpretrain/cub', 2), ('mmpretrain/pet', 2),
-    ('mmpretrain/flowers102', 2), ('mmpretrain/cifar10', 2), ('mmdet/coco', 8), ('mmseg/ade20k', 8),
-])
-def test_every_model_comes_in_three_recipes(folder, models):
-    names = {recipe: {path.name.replace(f'denoiserep-{recipe}_', '') for path in CONFIGS
-                      if str(path.parent) == folder and recipe_of(path) == recipe}
-             for recipe in RECIPES}
-    assert len(names['joint']) == models
-    assert names['joint'] == names['alternate'] == names['frozen']
+# What the files say
+
+@cache
+def read(path):
+    """A config as a plain dict; not to be changed."""
+    cfg = get_config(path) if '::' in str(path) else Config.fromfile(ROOT / path)
+    return without_scope(cfg.to_dict())
 
 
-# Released by the authors of VMamba; that of ImageNet is converted as the config says.
+def without_scope(node):
+    """The same without the mark of the host that a part was inherited from."""
+    if isinstance(node, dict):
+        return {key: without_scope(value) for key, value in node.items() if key != '_scope_'}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(without_scope, node))
+    return node
+
+
+def hooks_of(cfg):
+    """Our hooks and the others."""
+    hooks = cfg.get('custom_hooks') or []
+    ours = [hook for hook in hooks if hook['type'] == 'denoiserep_ext.DenoiseRepHook']
+    return ours, [hook for hook in hooks if hook not in ours]
+
+
+def without(cfg, *keys):
+    return {key: value for key, value in cfg.items() if key not in keys}
+
+
+def control_of(key):
+    return read(CONFIGS[(*key[:2], 'control')])
+
+
+@each('control')
+def test_joint_is_the_control_and_one_hook(key):
+    control, joint = read(CONFIGS[key]), read(CONFIGS[(*key[:2], 'joint')])
+    ours, others = hooks_of(joint)
+    assert hooks_of(control) == ([], others) and [hook['recipe'] for hook in ours] == ['joint']
+    assert without(joint, 'custom_hooks') == without(control, 'custom_hooks')
+
+
+@each('alternate')
+def test_alternate_is_the_authors_training(key):
+    cfg = read(CONFIGS[key])
+    ours, others = hooks_of(cfg)
+    assert [(h['recipe'], h['solver'], h['loss_weight']) for h in ours] == [('alternate', 'sgd', 0.01)]
+    assert others == hooks_of(control_of(key))[1]
+    length = cfg['train_cfg'].get('max_epochs') or cfg['train_cfg']['max_iters']
+    blocks = length / ours[0]['period']
+    assert blocks == int(blocks) and blocks % 2 == 0, 'predictors and backbone have the same'
+    own = 'custom_hooks', 'param_scheduler', 'train_cfg'
+    assert without(cfg, *own) == without(control_of(key), *own)
+
+
+@each('frozen')
+def test_frozen_is_one_epoch_that_changes_nothing_else(key):
+    cfg = read(CONFIGS[key])
+    assert [without(hook, 'type', 'layers') for hook in hooks_of(cfg)[0]] == [dict(recipe='frozen')]
+    train_cfg = cfg['train_cfg']
+    assert cfg['param_scheduler'] == []
+    assert train_cfg.get('max_epochs') == 1 or train_cfg['max_iters'] == 1263  # 20,210 images by 16
+    own = 'custom_hooks', 'param_scheduler', 'train_cfg', 'default_hooks'
+    assert without(cfg, *own) == without(control_of(key), *own)
+
+
+@each(SHOWN)
+def test_shown_noise_is_taken_out_of_the_same_start(key):
+    cfg = read(CONFIGS[key])
+    hook, = hooks_of(cfg)[0]
+    assert (hook['recipe'], hook['noise']) == ('frozen', 'corruption')
+    assert [parse(name).severity for name in hook['corruptions']] == [3, 3, 3]
+    embedded = (*key[:2], 'control') not in CONFIGS
+    like = read(CONFIGS[(*key[:2], 'baseline' if embedded else 'control')])
+    assert without(cfg, 'custom_hooks', 'load_from') == without(like, 'custom_hooks', 'load_from')
+    assert cfg['load_from'] == (read(CONFIGS[(*key[:2], 'joint')]) if embedded else like)['load_from']
+
+
+def rate(cfg):
+    return cfg['optim_wrapper']['optimizer']['lr']
+
+
+# Released by the authors of VMamba; those of ImageNet are converted as the configs say.
 _RELEASES = 'https://github.com/MzeroMiko/VMamba/releases/download'
 VMAMBA = {
-    'mmpretrain': 'checkpoints/vmamba-tiny_in1k.pth',
     'mmdet': f'{_RELEASES}/%23v2det/mask_rcnn_vssm_fpn_coco_tiny_s_epoch_12.pth',
     'mmseg': f'{_RELEASES}/%23v2seg/upernet_vssm_4xb4-160k_ade20k-512x512_tiny_s_iter_160000.pth',
 }
 
 
-def stock_of(path):
-    """The text after ``_base_`` of the joint config."""
-    joint = (ROOT / path).with_name(re.sub('-(alternate|frozen)_', '-joint_', path.name)).read_text()
-    return re.search(r"_base_ = \[?'(.*?)'", joint).group(1)
-
-
-@pytest.mark.parametrize('path', [p for p in CONFIGS if recipe_of(p)], ids=str)
-def test_start_is_published_or_trained_by_a_config_beside(path):
-    """Checkpoints are those the host publishes for the very config that is inherited."""
-    start = Config.fromfile(ROOT / path).load_from
+@each('joint')
+def test_start_is_published_or_trained_by_a_config_beside(key):
+    """The very model, at a tenth of its learning rate, with its hooks."""
+    cfg, (folder, stem, _) = read(CONFIGS[key]), key
+    host, start = folder.partition('/')[0], cfg['load_from']
     if start.startswith('work_dirs/'):
-        folder, unit, number = re.fullmatch(r'work_dirs/(.*)/(epoch|iter)_(\d+)\.pth', start).groups()
-        baseline = Config.fromfile(ROOT / path.parent / f'{folder}.py').train_cfg
-        assert baseline['max_epochs' if unit == 'epoch' else 'max_iters'] == int(number)
-        return
-    if 'vmamba' in path.name:
-        assert start == VMAMBA[path.parts[0]]
-        return
-    host, _, stock = stock_of(path).partition('::')
-    assert published(host)[start] == f'configs/{stock}'
-
-
-@cache
-def published(host):
-    """Config by weights, as the host's metafiles say."""
-    index = Path(import_module(host).__file__).parent / '.mim/configs'
-    found = {}
-    for metafile in index.glob('*/metafile.y*ml'):
-        content = yaml.safe_load(metafile.read_text())
-        models = content['Models'] if isinstance(content, dict) else content
-        found.update({model['Weights']: model['Config'] for model in models
-                      if isinstance(model.get('Weights'), str)})
-    return found
-
-
-@pytest.mark.parametrize('path', [p for p in CONFIGS if recipe_of(p) == 'joint'], ids=str)
-def test_stock_hooks_are_kept(path):
-    """Adding ours must not drop the hooks of the config that is inherited (EMA, say)."""
-    base = stock_of(path)
-    if '::' in base:
-        from mmengine.hub import get_config
-        stock = get_config(base)
+        name, unit, number = re.fullmatch(r'work_dirs/(.*)/(epoch|iter)_(\d+)\.pth', start).groups()
+        assert name == stem
+        baseline = read(CONFIGS[folder, stem, 'baseline'])
+        assert baseline['train_cfg']['max_epochs' if unit == 'epoch' else 'max_iters'] == int(number)
+    elif 'vmamba' in stem:
+        size = re.match('vmamba-[a-z]+', stem)
+        assert start == VMAMBA.get(host, size and f'checkpoints/{size[0]}_in1k.pth')
+        baseline = read(CONFIGS[folder, stem, 'baseline'])
     else:
-        stock = Config.fromfile((ROOT / path).parent / base)
-    ours = without_hook(Config.fromfile(ROOT / path))
-    assert list(ours.custom_hooks) == list(stock.get('custom_hooks') or [])
+        baseline = read(f"{host}::{ZOO['metafiles'](host)[start]['Config'].removeprefix('configs/')}")
+    assert without(cfg['model'], 'pretrained') == without(baseline['model'], 'pretrained')
+    assert '://' in (cfg['model'].get('pretrained') or '://'), 'no file that the user has to make'
+    assert rate(cfg) == pytest.approx(rate(baseline) / 10)
+    assert hooks_of(cfg)[1] == list(baseline.get('custom_hooks') or [])
+
+
+@each('baseline')
+def test_baseline_knows_nothing_of_denoiserep(key):
+    cfg = read(CONFIGS[key])
+    assert hooks_of(cfg)[0] == [] and cfg.get('load_from') is None
+    folder, stem, _ = key
+    if folder.partition('/')[2] not in ('digits', 'scenes'):
+        size = re.search('vmamba-([sb]|small|base)[-_]', stem)
+        alone = bool(size) and not folder.startswith('mmpretrain')  # S and B of dense tasks
+        assert ((folder, stem, 'control') in CONFIGS) != alone
+
+
+def test_every_model_comes_in_every_recipe():
+    kinds = {}
+    for folder, stem, kind in CONFIGS:
+        kinds.setdefault((folder, stem), set()).add(kind)
+    for model, found in kinds.items():
+        if 'control' in found:
+            assert found >= {'joint', 'alternate', 'frozen', SHOWN}, model
+    assert len([model for model, found in kinds.items() if 'control' in found]) == 46

@@ -62,6 +62,6 @@ def test_fuse_names_what_is_wrong(tmp_path, baseline):
         assert result.returncode and message in result.stderr
         assert 'Traceback' not in result.stderr
     (tmp_path / 'text.pth').write_text('hello')
-    with pytest.raises(ValueError, match='text.pth is damaged or no checkpoint'):
+    with pytest.raises(ValueError, match='text.pth is damaged or not a checkpoint'):
         export_plain(tmp_path / 'text.pth', tmp_path / 'out.pth')
     assert not (tmp_path / 'out.pth').exists()

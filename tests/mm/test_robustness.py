@@ -181,7 +181,7 @@ def test_the_tool_writes_figures_and_pictures_and_goes_on(tmp_path, digits, base
     (['--corruptions', 'smog'], "Unknown corruption 'smog'"),
     (['--severities', '6'], 'gaussian_noise has no severity 6'),
     (['--corruptions', 'fog', 'contrast'], 'fog cannot be put on the test images'),
-    (['--corruptions', 'fog', 'contrast'], 'What can: --corruptions contrast'),
+    (['--corruptions', 'fog', 'contrast'], 'These can: --corruptions contrast'),
     (['--limit', '0'], '--limit must be an integer >= 1'),
     (['--seed', '-1'], '--seed must be an integer >= 0'),
     (['--worse', 'both'], '--worse is for re-identification'),

@@ -53,7 +53,7 @@ def build_backbone(**options):
 
 
 @pytest.mark.parametrize('init_cfg, words', [
-    (dict(prefix='backbone.', checkpoint='x.pth'), 'does not take prefix.*whatever prefix'),
+    (dict(prefix='backbone.', checkpoint='x.pth'), 'does not take prefix.*any prefix'),
     (dict(map_location='cuda', checkpoint='x.pth'), 'does not take map_location'),
     (dict(strict=False, revise_keys=[], checkpoint='x.pth'), 'does not take revise_keys, strict'),
     (dict(), 'checkpoint=None must be a file or URL'),

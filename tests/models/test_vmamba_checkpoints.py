@@ -356,7 +356,7 @@ def test_files_that_are_none_are_named(tmp_path):
     torch.save({'model': official()}, tmp_path / 'cut.pth')
     whole = (tmp_path / 'cut.pth').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[:len(whole) // 2])
-    with pytest.raises(ValueError, match='cut.pth is damaged or no checkpoint'):
+    with pytest.raises(ValueError, match='cut.pth is damaged or not a checkpoint'):
         model.load_pretrained(tmp_path / 'cut.pth')
     torch.save({'model': nn.Linear(2, 2).state_dict()}, tmp_path / 'foreign.pth')
     with pytest.raises(ValueError, match='foreign.pth: there are no weights of a VMamba among weight'):

@@ -105,5 +105,5 @@ def test_two_folders_through_the_tool(tmp_path, config, baseline, digits, monkey
     assert not (tmp_path / 'out.pth').exists()
     (tmp_path / 'worse' / source[3].name).write_bytes(source[3].read_bytes()[:100])
     monkeypatch.setattr(sys, 'argv', [*arguments, '--overwrite'])
-    with pytest.raises(SystemExit, match=rf'worse/{source[3].name} is damaged or no image'):
+    with pytest.raises(SystemExit, match=rf'worse/{source[3].name} is damaged or not an image'):
         tool.main()

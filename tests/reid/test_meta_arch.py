@@ -136,7 +136,7 @@ def test_vit_refuses_other_sizes():
     with pytest.raises(ValueError, match='STRIDE_SIZE must be'):
         Trainer.build_model(config(*backbone('build_transreid_vit_backbone', 'small_ics', 384,
                                              STRIDE_SIZE=(12, 12))))
-    with pytest.raises(ValueError, match='build_swin_backbone knows tiny'):
+    with pytest.raises(ValueError, match='build_swin_backbone has only tiny'):
         Trainer.build_model(config(*backbone('build_swin_backbone', 'base', 768)))
     model = Trainer.build_model(config(*MODELS['transreid-vit-s-ics'])).eval()
     with pytest.raises(ValueError, match='SIZE_TEST alike'):

@@ -160,7 +160,7 @@ def test_a_damaged_best_checkpoint_does_not_keep_from_resuming(tmp_path, digits,
     trainer = train(config(), resume=True)
     assert trainer.start_epoch == 1
     assert load(best)['metric'] == pytest.approx(trainer._last_eval_results['metric'])
-    assert 'model_best.pth is left out of account' in caplog.text
+    assert 'model_best.pth is ignored' in caplog.text
 
 
 def test_last_checkpoint_that_names_none_is_refused(tmp_path, digits, baseline):

@@ -84,7 +84,7 @@ def test_corruptions_that_cannot_be_put_on_the_images_are_named_before_anything_
         tmp_path, checkpoints):
     host = ToyHost(refuses=('fog', 'snow'))
     with pytest.raises(ValueError, match=r'fog, snow cannot be put on the test images: a.png: fog needs '
-                       r'larger images. What can: --corruptions contrast$'):
+                       r'larger images. These can: --corruptions contrast$'):
         measure(host, checkpoints, Plan(('fog', 'contrast', 'snow')), tmp_path / 'out')
     assert host.asked == [] and not (tmp_path / 'out').exists()
 

@@ -1,7 +1,9 @@
 """The comparison tool: its arithmetic, and one real run of it."""
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ pytest.importorskip('mmpretrain')
 
 from mmengine.config import Config  # noqa: E402
 
+from denoiserep_ext.compare import comparison  # noqa: E402
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict  # noqa: E402
 from denoiserep_ext.compare.measure import without_hook  # noqa: E402
 from denoiserep_ext.compare.openmmlab import OpenMMLab  # noqa: E402
+from denoiserep_ext.compare.programs import wait_for_others  # noqa: E402
 from denoiserep_ext.compare.stages import Stage  # noqa: E402
 from denoiserep_ext.datasets.digits import write_image_folder  # noqa: E402
 
@@ -88,6 +92,69 @@ def test_an_interrupted_training_is_resumed_and_a_changed_one_is_not(tmp_path, m
         with pytest.raises(RuntimeError, match='power cut'):
             Stage(OpenMMLab(), 'baseline', seed, tmp_path, cfg, cfg, None, 1).run()
     assert calls == [[], ['--resume'], []]
+
+
+class Bar(comparison.tqdm):
+    """Notes what it estimates by: steps that are done, those of them that do not count, all."""
+
+    seen: list = []
+
+    def set_postfix_str(self, *args, **kwargs):
+        self.seen.append((self.n, self.initial, self.total))
+        super().set_postfix_str(*args, **kwargs)
+
+
+def test_the_time_left_is_estimated_by_what_this_run_has_done(tmp_path, monkeypatch):
+    cfg = Config.fromfile(CONFIGS / 'vit-tiny_denoiserep-joint_1xb64_digits.py')
+    monkeypatch.setattr(comparison, 'tqdm', Bar)
+    monkeypatch.setattr(Stage, 'run', lambda stage: {
+        'row': stage.row, 'seed': stage.seed, 'metrics': {'acc': 1.0}, 'checkpoint': str(tmp_path),
+        'seconds': 1, 'reused': stage.row == 'baseline'})
+    Comparison(OpenMMLab(), cfg, tmp_path, [0, 1], baseline=cfg).run()
+    assert Bar.seen[-1] == (6, 2, 6)
+
+
+def test_a_resumed_row_goes_on_from_its_own_checkpoint(tmp_path, monkeypatch):
+    """MMSegmentation's --resume leaves ``load_from`` in the config, and mmengine takes it for the
+    checkpoint to resume from."""
+    cfg = Config.fromfile(CONFIGS / 'vit-tiny_1xb64_digits.py')
+    (tmp_path / 'baseline.pth').touch()
+    started = []
+
+    def interrupted(self, stage, verb, config, options, work_dir):
+        work_dir.mkdir(exist_ok=True)
+        (work_dir / 'last_checkpoint').write_text('epoch_1.pth')
+        started.append((config.load_from, [hook['type'] for hook in config.custom_hooks]))
+        raise RuntimeError('power cut')
+
+    monkeypatch.setattr(OpenMMLab, '_mim', interrupted)
+    row = Stage(OpenMMLab(), 'control', 0, tmp_path / 'row', cfg, cfg, tmp_path / 'baseline.pth', 1)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match='power cut'):
+            row.run()
+    hooks = ['denoiserep_ext.Generators', 'denoiserep_ext.WholeCheckpoints']
+    assert started == [(str(tmp_path / 'baseline.pth'), hooks), (None, hooks)]
+
+
+def test_a_program_that_a_killed_run_left_behind_is_waited_for(tmp_path):
+    child = 'import sys, time; time.sleep(3); open(sys.argv[1], "w").write("done")'
+    parent = ('import sys\nfrom pathlib import Path\n'
+              'from denoiserep_ext.compare.programs import run_program\n'
+              f'command = [sys.executable, "-c", {child!r}, sys.argv[1]]\n'
+              'run_program("name", command, Path(sys.argv[2]), 1)')
+    log = tmp_path / 'log.txt'
+    killed = subprocess.Popen([sys.executable, '-c', parent, str(tmp_path / 'out'), str(log)], cwd=ROOT,
+                              env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    while not log.exists() or not log.read_text().startswith('$ '):
+        time.sleep(0.01)
+    time.sleep(0.2)  # the program has been started by then
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / 'out').exists()
+    wait_for_others(log)
+    assert (tmp_path / 'out').read_text() == 'done'
+    wait_for_others(log)  # nobody is left
+    wait_for_others(tmp_path / 'none.txt')
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ pytest.importorskip('imagecorruptions')
 
 from mmengine.config import Config  # noqa: E402
 
-from denoiserep_ext.compare import denoised  # noqa: E402
+from denoiserep_ext.compare import denoised, trials  # noqa: E402
 from denoiserep_ext.compare.denoised import BIAS, DENOISED, NORMS, PLAIN, Trial  # noqa: E402
 from denoiserep_ext.compare.openmmlab import OpenMMLab  # noqa: E402
 from denoiserep_ext.compare.trials import judged  # noqa: E402
@@ -38,11 +38,12 @@ class Tools:
 
     def train(self, stage):
         path = stage.folder / 'epoch_1.pth'
-        if not path.exists():
+        reused = path.exists()
+        if not reused:
             path.parent.mkdir(parents=True)
             torch.save({'state_dict': {key: torch.ones(2) * stage.seed for key in self.keys}}, path)
             self.trained += 1
-        return {'checkpoint': str(path), 'metrics': {'accuracy/top1': 90.0}}
+        return {'checkpoint': str(path), 'metrics': {'accuracy/top1': 90.0}, 'reused': reused}
 
     def run(self, name, command, log, threads):
         tool = next(Path(word).name for word in command if word.endswith('.py'))
@@ -106,6 +107,24 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     del tools.commands[:]
     make_trial(tmp_path, severity=4).run()
     assert tools.commands == ['calibrate.py', 'calibrate.py', 'robustness.py']
+
+
+class Bar(trials.tqdm):
+    """Notes what it estimates by: steps that are done, those of them that do not count, all."""
+
+    seen: list = []
+
+    def set_postfix_str(self, *args, **kwargs):
+        self.seen.append((self.n, self.initial, self.total))
+        super().set_postfix_str(*args, **kwargs)
+
+
+def test_the_time_left_is_estimated_by_what_this_run_has_done(tmp_path, monkeypatch):
+    Tools(monkeypatch)
+    monkeypatch.setattr(trials, 'tqdm', Bar)
+    for seeds, expected in (((1, ), (4, 0, 4)), ((1, 2), (8, 4, 8))):
+        trials.run_trials([make_trial(tmp_path / str(seed), seed=seed) for seed in seeds], jobs=1)
+        assert Bar.seen[-1] == expected
 
 
 def test_a_step_that_failed_is_done_again(tmp_path, monkeypatch):

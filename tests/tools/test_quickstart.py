@@ -1,6 +1,9 @@
 """What the shell script makes of its options; the tools it runs are tested apart."""
+import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,8 @@ SCRIPT = ROOT / 'tools/quickstart.sh'
 def checkout(tmp_path):
     """The script with an installation and a Python that only tell what they were asked for."""
     (tmp_path / 'tools').mkdir()
-    shutil.copy(SCRIPT, tmp_path / 'tools')
+    for script in (SCRIPT, SCRIPT.with_name('jobs.sh')):
+        shutil.copy(script, tmp_path / 'tools')
     (tmp_path / 'tools/install.sh').write_text('touch installed\n')
     programs = tmp_path / '.venv/bin'
     programs.mkdir(parents=True)
@@ -86,6 +90,21 @@ def test_other_options_are_refused_with_the_usage_before_anything_is_installed(c
     assert done.returncode == 2
     assert f'quickstart: {reason}' in done.stderr and 'bash tools/quickstart.sh --vmamba' in done.stderr
     assert not (checkout / 'installed').exists()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_leaves_no_process_and_says_how_to_go_on(checkout, number):
+    (checkout / '.venv/bin/python').write_text('#!/usr/bin/env bash\ntouch running\nsleep 7.32\n')
+    process = subprocess.Popen(['bash', checkout / 'tools/quickstart.sh', '--seeds', '4', '5'],
+                               text=True, start_new_session=True, stderr=subprocess.PIPE)
+    while not (checkout / 'running').exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    assert 'go on with: bash tools/quickstart.sh --seeds 4 5\n' in process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    running = subprocess.run(['ps', '-eo', 'args'], capture_output=True, text=True).stdout
+    assert 'sleep 7.32' not in running
 
 
 @pytest.mark.parametrize('words', [['--help'], ['-h'], ['--vmamba', '--help']])

@@ -42,22 +42,12 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=_test_pipeline))
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    val_dataloader,
     dataset=dict(
-        type='CocoDataset',
-        data_root='data/scenes/',
+        val_dataloader['dataset'],
         ann_file='annotations/instances_test.json',
-        data_prefix=dict(img='test/'),
-        metainfo=_meta,
-        test_mode=True,
-        pipeline=_test_pipeline))
+        data_prefix=dict(img='test/')))
 val_evaluator = dict(
     type='CocoMetric', ann_file='data/scenes/annotations/instances_val.json',
     metric=['bbox', 'segm'])
-test_evaluator = dict(
-    type='CocoMetric', ann_file='data/scenes/annotations/instances_test.json',
-    metric=['bbox', 'segm'])
+test_evaluator = dict(val_evaluator, ann_file='data/scenes/annotations/instances_test.json')

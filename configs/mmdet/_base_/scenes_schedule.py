@@ -8,5 +8,5 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=16, val_interval=8)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
-    logger=dict(interval=20), checkpoint=dict(type='CheckpointHook', interval=16, max_keep_ckpts=1))
+    logger=dict(interval=20), checkpoint=dict(type='CheckpointHook', interval=16, max_keep_ckpts=2))
 randomness = dict(seed=0)

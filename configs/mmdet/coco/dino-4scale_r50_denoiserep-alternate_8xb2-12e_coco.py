@@ -1,13 +1,7 @@
-# The authors' training: predictors by SGD on the denoising loss in turn with everything else. Blocks
-# of one epoch, so that either side has six of the twelve.
-_base_ = './dino-4scale_r50_denoiserep-joint_8xb2-12e_coco.py'
+# Alternate: blocks of one epoch, so that either side has six of the twelve. The MLPs of the
+# transformer are converted beside the backbone; nn.MultiheadAttention is left alone.
+_base_ = ['./dino-4scale_r50_control_8xb2-12e_coco.py', '../../_recipes_/alternate_1e.py']
 
 custom_hooks = [
-    dict(
-        type='denoiserep_ext.DenoiseRepHook',
-        recipe='alternate',
-        solver='sgd',
-        period=1,
-        loss_weight=0.01,
-        layers=dict(backbone='auto', encoder='auto', decoder='auto')),
+    dict(_base_.custom_hooks[0], layers=dict(backbone='auto', encoder='auto', decoder='auto'))
 ]

@@ -1,8 +1,2 @@
-# Published Mask R-CNN R50-FPN on COCO (box AP 38.2, mask AP 34.7).
-# Denoised while it trains on: 12 more epochs at one tenth of its learning rate.
-_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
-
-load_from = 'https://download.openmmlab.com/mmdetection/v2.0/mask_rcnn/mask_rcnn_r50_fpn_1x_coco/mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6.pth'  # noqa
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='joint')]
-
-optim_wrapper = dict(optimizer=dict(lr=0.002))
+# Joint: the control beside this file, and one hook.
+_base_ = ['./mask-rcnn_r50_fpn_control_1x_coco.py', '../../_recipes_/joint.py']

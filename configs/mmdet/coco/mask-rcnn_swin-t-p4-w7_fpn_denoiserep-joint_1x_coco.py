@@ -1,8 +1,2 @@
-# Published Mask R-CNN Swin-T on COCO (box AP 42.7, mask AP 39.3).
-# Denoised while it trains on: 12 more epochs at one tenth of its learning rate.
-_base_ = 'mmdet::swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py'
-
-load_from = 'https://download.openmmlab.com/mmdetection/v2.0/swin/mask_rcnn_swin-t-p4-w7_fpn_1x_coco/mask_rcnn_swin-t-p4-w7_fpn_1x_coco_20210902_120937-9d6b7cfa.pth'  # noqa
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='joint')]
-
-optim_wrapper = dict(optimizer=dict(lr=0.00001))
+# Joint: the control beside this file, and one hook.
+_base_ = ['./mask-rcnn_swin-t-p4-w7_fpn_control_1x_coco.py', '../../_recipes_/joint.py']

@@ -22,12 +22,6 @@ val_dataloader = dict(
     dataset=dict(
         type='CustomDataset', data_root='data/digits', data_prefix='val', pipeline=_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=False))
-test_dataloader = dict(
-    batch_size=128,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        type='CustomDataset', data_root='data/digits', data_prefix='test', pipeline=_pipeline),
-    sampler=dict(type='DefaultSampler', shuffle=False))
+test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], data_prefix='test'))
 val_evaluator = dict(type='Accuracy', topk=(1, ))
 test_evaluator = val_evaluator

@@ -7,4 +7,4 @@ val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=17),
-    checkpoint=dict(type='CheckpointHook', interval=30, max_keep_ckpts=1))
+    checkpoint=dict(type='CheckpointHook', interval=30, max_keep_ckpts=2))

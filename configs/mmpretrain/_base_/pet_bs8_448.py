@@ -2,9 +2,6 @@
 _base_ = 'mmpretrain::_base_/datasets/cub_bs8_448.py'
 
 data_preprocessor = dict(num_classes=37)
-train_dataloader = dict(
-    dataset=dict(type='OxfordIIITPet', data_root='data/Oxford-IIIT_Pets', split='trainval'))
-val_dataloader = dict(
-    dataset=dict(type='OxfordIIITPet', data_root='data/Oxford-IIIT_Pets', split='test'))
-test_dataloader = dict(
-    dataset=dict(type='OxfordIIITPet', data_root='data/Oxford-IIIT_Pets', split='test'))
+__data = dict(type='OxfordIIITPet', data_root='data/Oxford-IIIT_Pets')
+train_dataloader = dict(dataset=dict(split='trainval', **__data))
+val_dataloader = test_dataloader = dict(dataset=dict(split='test', **__data))

@@ -1,5 +1,5 @@
-# Baseline: no Flowers102 checkpoint is published, so this config trains the one the DenoiseRep configs
-# start from, itself from published ImageNet weights.
+# Baseline: no such checkpoint is published for Flowers-102, so this config trains the one that the
+# DenoiseRep configs start from, itself from published ImageNet weights.
 _base_ = ['../_base_/finetune_resnet50.py', '../_base_/flowers102_bs8_448.py']
 
 model = dict(head=dict(num_classes=102))

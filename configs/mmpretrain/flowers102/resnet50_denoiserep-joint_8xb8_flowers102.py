@@ -1,10 +1,2 @@
-# From the baseline beside this file: train that first.
-# Denoised while it trains on: one tenth of its learning rate, 20 more epochs.
-_base_ = './resnet50_8xb8_flowers102.py'
-
-load_from = 'work_dirs/resnet50_8xb8_flowers102/epoch_100.pth'  # noqa
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='joint')]
-
-optim_wrapper = dict(optimizer=dict(lr=0.001))
-param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=20)]
-train_cfg = dict(max_epochs=20)
+# Joint: the control beside this file, and one hook.
+_base_ = ['./resnet50_control_8xb8_flowers102.py', '../../_recipes_/joint.py']

@@ -1,15 +1,5 @@
-# The authors' training: blocks of ten epochs, predictors by SGD on the denoising loss in turn with
-# the backbone, 120 epochs in all.
-_base_ = './resnet50_denoiserep-joint_8xb32_in1k.py'
-
-custom_hooks = [
-    dict(
-        type='denoiserep_ext.DenoiseRepHook',
-        recipe='alternate',
-        solver='sgd',
-        period=10,
-        loss_weight=0.01),
-]
+# Alternate: blocks of ten epochs, predictors and backbone in turn, 120 epochs in all.
+_base_ = ['./resnet50_control_8xb32_in1k.py', '../../_recipes_/alternate.py']
 
 param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=120)]
 train_cfg = dict(max_epochs=120)

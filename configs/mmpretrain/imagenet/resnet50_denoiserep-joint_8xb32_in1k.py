@@ -1,10 +1,2 @@
-# Published ResNet-50 on ImageNet (76.55).
-# Denoised while it trains on: one tenth of its learning rate, 20 more epochs.
-_base_ = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
-
-load_from = 'https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'  # noqa
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='joint')]
-
-optim_wrapper = dict(optimizer=dict(lr=0.01))
-param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=20)]
-train_cfg = dict(max_epochs=20)
+# Joint: the control beside this file, and one hook.
+_base_ = ['./resnet50_control_8xb32_in1k.py', '../../_recipes_/joint.py']

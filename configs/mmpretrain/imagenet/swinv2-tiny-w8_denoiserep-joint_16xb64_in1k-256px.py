@@ -1,10 +1,2 @@
-# Published SwinV2-T on ImageNet (81.76).
-# Denoised while it trains on: one tenth of its learning rate, 20 more epochs.
-_base_ = 'mmpretrain::swin_transformer_v2/swinv2-tiny-w8_16xb64_in1k-256px.py'
-
-load_from = 'https://download.openmmlab.com/mmclassification/v0/swin-v2/swinv2-tiny-w8_3rdparty_in1k-256px_20220803-e318968f.pth'  # noqa
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='joint')]
-
-optim_wrapper = dict(optimizer=dict(lr=0.0001))
-param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=20)]
-train_cfg = dict(max_epochs=20)
+# Joint: the control beside this file, and one hook.
+_base_ = ['./swinv2-tiny-w8_control_16xb64_in1k-256px.py', '../../_recipes_/joint.py']

@@ -1,8 +1,7 @@
-# Label-free: the backbone stands still, one epoch of images gives the moments the predictors are
-# solved from. There is nothing to average.
-_base_ = './vmamba-tiny_denoiserep-joint_16xb64_in1k.py'
+# Frozen: without labels, one epoch of images gives the moments that predictors are solved from.
+# There is nothing to average.
+_base_ = './vmamba-tiny_control_16xb64_in1k.py'
 
 custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='frozen')]
-
 param_scheduler = []
 train_cfg = dict(max_epochs=1)

@@ -1,5 +1,5 @@
-# Baseline: no OxfordIIITPet checkpoint is published, so this config trains the one the DenoiseRep configs
-# start from, itself from published ImageNet weights.
+# Baseline: no such checkpoint is published for Oxford-IIIT Pet, so this config trains the one that
+# the DenoiseRep configs start from, itself from published ImageNet weights.
 _base_ = ['../_base_/finetune_swin-tiny.py', '../_base_/pet_bs8_224.py']
 
 model = dict(head=dict(num_classes=37))

@@ -1,8 +1,5 @@
-# Label-free: the backbone stands still, one epoch of images gives the moments the predictors are
-# solved from.
-_base_ = './swin-tiny_denoiserep-joint_8xb8_pet-224px.py'
-
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='frozen')]
+# Frozen: without labels, one epoch of images gives the moments that predictors are solved from.
+_base_ = ['./swin-tiny_control_8xb8_pet-224px.py', '../../_recipes_/frozen.py']
 
 param_scheduler = []
 train_cfg = dict(max_epochs=1)

@@ -28,13 +28,9 @@ val_dataloader = dict(
         type='BaseSegDataset', data_root='data/scenes', metainfo=_meta, img_suffix='.png',
         data_prefix=dict(img_path='val', seg_map_path='labels/val'), pipeline=_pipeline))
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    val_dataloader,
     dataset=dict(
-        type='BaseSegDataset', data_root='data/scenes', metainfo=_meta, img_suffix='.png',
-        data_prefix=dict(img_path='test', seg_map_path='labels/test'), pipeline=_pipeline))
+        val_dataloader['dataset'], data_prefix=dict(img_path='test', seg_map_path='labels/test')))
 val_evaluator = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='denoiserep_ext.BIoUMetric'),

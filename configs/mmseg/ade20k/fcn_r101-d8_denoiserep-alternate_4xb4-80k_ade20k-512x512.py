@@ -1,12 +1,2 @@
-# The authors' training: predictors by SGD on the denoising loss in turn with everything else, here in
-# blocks counted in iterations.
-_base_ = './fcn_r101-d8_denoiserep-joint_4xb4-80k_ade20k-512x512.py'
-
-custom_hooks = [
-    dict(
-        type='denoiserep_ext.DenoiseRepHook',
-        recipe='alternate',
-        solver='sgd',
-        period=2000,
-        loss_weight=0.01),
-]
+# Alternate: blocks of 2k iterations, so that either side has half of the 20k.
+_base_ = ['./fcn_r101-d8_control_4xb4-80k_ade20k-512x512.py', '../../_recipes_/alternate_2k.py']

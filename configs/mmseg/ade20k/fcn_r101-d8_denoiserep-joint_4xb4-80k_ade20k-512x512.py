@@ -1,18 +1,2 @@
-# Published FCN R101-D8, 80k iterations, on ADE20K (mIoU 39.61).
-# Denoised while it trains on: 20k more iterations at one tenth of its learning rate.
-_base_ = 'mmseg::fcn/fcn_r101-d8_4xb4-80k_ade20k-512x512.py'
-
-load_from = 'https://download.openmmlab.com/mmsegmentation/v0.5/fcn/fcn_r101-d8_512x512_80k_ade20k/fcn_r101-d8_512x512_80k_ade20k_20200615_014143-bc1809f7.pth'  # noqa
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='joint')]
-
-optim_wrapper = dict(optimizer=dict(lr=0.001))
-param_scheduler = [
-    dict(type='PolyLR', eta_min=1e-5, power=0.9, begin=0, end=20000, by_epoch=False),
-]
-train_cfg = dict(max_iters=20000, val_interval=4000)
-default_hooks = dict(checkpoint=dict(interval=4000))
-val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
-    dict(type='denoiserep_ext.BIoUMetric'),
-]
-test_evaluator = val_evaluator
+# Joint: the control beside this file, and one hook.
+_base_ = ['./fcn_r101-d8_control_4xb4-80k_ade20k-512x512.py', '../../_recipes_/joint.py']

@@ -1,8 +1,6 @@
-# Label-free: the segmentor stands still, the images of one epoch (1263 batches of 16) give the moments
-# the predictors are solved from.
-_base_ = './fcn_r50-d8_denoiserep-joint_4xb4-80k_ade20k-512x512.py'
-
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='frozen')]
+# Frozen: without labels, the images of one epoch (1263 batches of 16) give the moments that
+# predictors are solved from.
+_base_ = ['./fcn_r50-d8_control_4xb4-80k_ade20k-512x512.py', '../../_recipes_/frozen.py']
 
 param_scheduler = []
 train_cfg = dict(max_iters=1263, val_interval=1263)

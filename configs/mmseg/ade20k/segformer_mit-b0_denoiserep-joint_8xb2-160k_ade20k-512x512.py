@@ -1,18 +1,2 @@
-# Published SegFormer MiT-B0 on ADE20K (mIoU 37.41).
-# Denoised while it trains on: 40k more iterations at one tenth of its learning rate.
-_base_ = 'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py'
-
-load_from = 'https://download.openmmlab.com/mmsegmentation/v0.5/segformer/segformer_mit-b0_512x512_160k_ade20k/segformer_mit-b0_512x512_160k_ade20k_20210726_101530-8ffa8fda.pth'  # noqa
-custom_hooks = [dict(type='denoiserep_ext.DenoiseRepHook', recipe='joint')]
-
-optim_wrapper = dict(optimizer=dict(lr=0.000006))
-param_scheduler = [
-    dict(type='PolyLR', eta_min=0.0, power=1.0, begin=0, end=40000, by_epoch=False),
-]
-train_cfg = dict(max_iters=40000, val_interval=8000)
-default_hooks = dict(checkpoint=dict(interval=8000))
-val_evaluator = [
-    dict(type='IoUMetric', iou_metrics=['mIoU']),
-    dict(type='denoiserep_ext.BIoUMetric'),
-]
-test_evaluator = val_evaluator
+# Joint: the control beside this file, and one hook.
+_base_ = ['./segformer_mit-b0_control_8xb2-160k_ade20k-512x512.py', '../../_recipes_/joint.py']

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..layer.fusion import fused_state_dict
 from ..layer.layers import denoise_aliases
 
-KEY = 'denoiserep'  # where training state rides along in a checkpoint
+KEY = 'denoiserep'  # of the training state in a checkpoint
 
 
 def pack(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,7 +41,7 @@ def unpack(model: nn.Module, state: Mapping[str, Tensor],
         raise ValueError(
             f'The checkpoint was saved with another selection of layers or from another model: '
             f'{len(saved)} converted layers against {len(present)} here ({odd[0]!r} is only in one '
-            f'of them). Resume with the options it was trained with, or start anew from its weights.')
+            f'of them). Resume with its options, or start a new run from its weights.')
     return {**state, **raw}
 
 

@@ -78,7 +78,7 @@ def read_checkpoint(path: str | Path, unsafe: bool = False,
         lines = str(error).splitlines()
         if unsafe or not isinstance(error, pickle.UnpicklingError):
             reason = ' '.join([type(error).__name__, *lines[:1]])
-            raise ValueError(f'{path} is damaged or no checkpoint ({reason}).') from error
+            raise ValueError(f'{path} is damaged or not a checkpoint ({reason}).') from error
         reason = str(error).rpartition('WeightsUnpickler error:')[2].strip().splitlines()[0]
         raise ValueError(f'{path} cannot be read safely: {reason} If it is a checkpoint you trust, '
                          f'{remedy}.') from error

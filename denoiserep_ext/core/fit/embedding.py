@@ -55,8 +55,8 @@ class ClassMoments:
             raise ValueError(f'Embeddings of {tuple(other.sums.shape)} (classes, length) do not fit '
                              f'{tuple(self.sums.shape)}: they come from another model or data set.')
         self.all.merge_(other.all)
-        self.counts += other.counts
-        self.sums += other.sums
+        self.counts += other.counts.to(self.counts)
+        self.sums += other.sums.to(self.sums)
         return self
 
     def reduced(self) -> ClassMoments:
@@ -123,6 +123,11 @@ class Affine:
         """Apply to embeddings [n, d], in their own precision."""
         return x @ self.weight.to(x).mT + self.offset.to(x)
 
+    def to(self, device: torch.device) -> Affine:
+        """The map where the layers are that it is folded into: moments from a file are on the CPU."""
+        left_out = None if self.left_out is None else self.left_out.to(device)
+        return Affine(self.weight.to(device), self.offset.to(device), left_out)
+
     def before_linear(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Weight [out, d] and bias [out] of a linear layer that takes this map's output, folded to take
         its input. Computed in float64 and cast once."""
@@ -156,8 +161,13 @@ def shrunk(covariance: Tensor, samples: float) -> Tensor:
 
 def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = False,
                     centred: bool = False) -> Affine:
-    """Posterior mean of the class mean given an embedding, ``m + C (C + lambda N)^-1 (x - m)``, with C
-    the covariance of class means and N the covariance within classes.
+    """Posterior mean of an embedding without its noise, ``m + K (K + lambda N)^-1 (x - m)``, with N the
+    covariance within classes and C that of the class means.
+
+    What is kept is the class mean, ``K = C``. For the classes measured C spans the few directions in
+    which their means differ, and with lambda ``C (C + lambda N)^-1`` tends to a projection onto them. So
+    below strength 1 the part of N that is not taken for noise is kept there, ``K = C + (1 - lambda) N``,
+    and weak noise changes little.
 
     Args:
         moments: Of labelled embeddings.
@@ -165,7 +175,7 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
         new_classes: Whether the map is for other classes than those measured (re-identification). These
             are then a sample, and C is an estimate from it, shrunk as N always is (see
             :func:`shrunk`); taken as it is, it would deny new classes all directions but as many as
-            there were classes. For the classes measured C is what it is.
+            there were classes. As an estimate it spans them all, and weak noise changes little anyway.
         centred: Leave the mean m out of the result. It tells no two embeddings apart, but where they
             are compared by the angle between them (cosine) it counts.
 
@@ -182,12 +192,12 @@ def class_posterior(moments: ClassMoments, strength: float, new_classes: bool = 
     clean, noise = moments.between_and_within()
     classes = int((moments.counts > 0).sum())
     noise = shrunk(noise, moments.all.count - classes)
-    clean = shrunk(clean, classes - 1) if new_classes else clean
-    factor, failed = torch.linalg.cholesky_ex(clean + strength * noise)
+    kept = shrunk(clean, classes - 1) if new_classes else clean + max(0.0, 1 - strength) * noise
+    factor, failed = torch.linalg.cholesky_ex(kept + strength * noise)
     if failed:
         raise ValueError('within_class: the embeddings do not vary within classes, so there is no noise '
                          'to take out.')
-    weight = torch.cholesky_solve(clean, factor).mT.contiguous()
+    weight = torch.cholesky_solve(kept, factor).mT.contiguous()
     return _about(mean, weight, centred)
 
 

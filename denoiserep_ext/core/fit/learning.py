@@ -1,4 +1,4 @@
-"""Predictors that learn beside any host's training: what every adapter's hook drives."""
+"""Predictors that learn beside any host's training: what every adapter's hook calls."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,6 +19,19 @@ from .optimizers import described
 from .recipes import PHASES, Phase, Recipe
 from .running import RunningMoments
 from .sgd import PredictorSGD
+
+
+def figures_told(config: DenoiseRepConfig) -> str:
+    """What the figures in a host's log are, so that a large one is not taken for an error."""
+    if config.solver == 'one_pass':
+        loss = ('of the predictors in use, just before they are solved again: far above the floor at '
+                'first, while they come from a few batches and features still move, and close to it '
+                'later')
+    else:
+        both = ', L1 + L2, while the floor is of L2 alone' if config.loss == 'l1+l2' else ''
+        loss = f'of the predictors that are trained{both}'
+    return (f'In the log, as means over layers: loss_denoise, the denoising loss {loss}; denoise_floor, '
+            f"the least L2 loss of a linear predictor; denoise_step_size, ||W' - W|| / ||W||.")
 
 
 class Learner:
@@ -153,7 +166,7 @@ class Learner:
                     raise ValueError(
                         f'Cannot resume: {_option(group, name)} is {value!r} here and '
                         f'{saved[name]!r} in the checkpoint. Resume with the options the run was '
-                        f'started with, or start anew from its weights.')
+                        f'started with, or start a new run from its weights.')
         self.phase = PHASES.get(state['phase'])
         self._learned = self._shared = state['learned']
         self._figures, self.scalars = state['figures'], state['scalars']

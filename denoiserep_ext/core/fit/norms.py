@@ -1,4 +1,4 @@
-"""BatchNorm statistics taken anew from images: the simplest remedy for a change of images."""
+"""BatchNorm statistics re-estimated from images: the simplest remedy for a change of images."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable

@@ -40,7 +40,7 @@ class MomentObserver:
 
 @dataclass
 class CurrentBatch:
-    """Which batch of a pass is under way.
+    """Which batch of a pass is current.
 
     Attributes:
         number: Its place in the whole pass, over all processes that share it: draws depend on it.
@@ -58,7 +58,7 @@ class PassObserver:
 
     Args:
         layer: The layer it will observe.
-        batch: What is under way, kept up by whoever drives the pass.
+        batch: The current one, kept up by whoever runs the pass.
         tokens: Feature vectors drawn per image (uniformly, with replacement: unbiased); None for all.
         dtype: Precision of the products; None for what the noise at the layer's step takes.
     """

@@ -1,6 +1,7 @@
 """Every predictor's optimum from one label-free forward pass."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,12 +10,14 @@ import torch
 from torch import nn
 
 from ..layer.folding import relative_change
+from ..layer.fusion import step_sizes
 from ..layer.layers import DenoiseLayer, require_denoise_layers
 from ..layer.loss import untrack_loss_
 from ..processes import process_share
 from .moments import Moments
 from .observers import CurrentBatch, PassObserver
 from .optimum import Optimum, optima
+from .sizes import warning_of
 
 TOKENS = 32  # feature vectors per image and layer: a pass then costs little more than its forward
 
@@ -149,7 +152,9 @@ def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None =
     """Fit every predictor in one label-free forward pass, in place.
 
     The model's weights, mode and BatchNorm statistics stay as they were. In a process group each
-    process gives batches of its own, and all solve from the sum.
+    process gives batches of its own, and all solve from the sum. A warning says where the predictors
+    would change the weights so much that the model may be harmed, see
+    :func:`~denoiserep_ext.step_sizes`.
 
     Args:
         model: A converted model.
@@ -176,7 +181,10 @@ def fit_one_pass_(model: nn.Module, batches: Iterable[Any], tokens: int | None =
     moments = collect_moments(model, batches, tokens, forward, count, share, probe, dtype)
     for name in moments:
         moments[name] = moments[name].reduced()
-    return solve_(model, moments)
+    floors = solve_(model, moments)
+    if warning := warning_of(step_sizes(model)):
+        warnings.warn(warning, stacklevel=2)
+    return floors
 
 
 def count_images(batch: Any) -> int:

@@ -164,7 +164,7 @@ def optima(problems: Iterable[tuple[DenoiseLayer, Moments]]) -> Iterator[Optimum
     """Solve many layers, those of one size together, a bounded number at a time.
 
     Args:
-        problems: Layers and their moments, each looked at when its turn comes.
+        problems: Layers and their moments, each read when its turn comes.
 
     Yields:
         The optima, in another order than the problems.

@@ -28,7 +28,7 @@ class LayerReport:
         kind: Its type's name.
         shape: Its weight's shape, empty where it has none.
         groups: Diagonal blocks of its predictor.
-        step: Its step, or None if it was not converted.
+        step: Its step (with a strength, the nearest one), or None if it was not converted.
         reason: Why not, or None.
     """
 
@@ -42,9 +42,15 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What :func:`convert_` did; ``str(report)`` is a table."""
+    """What :func:`convert_` did; ``str(report)`` is a table.
+
+    Attributes:
+        layers: One report per embedding layer, in definition order.
+        strength: The noise level of every converted layer, or None where each has a step instead.
+    """
 
     layers: tuple[LayerReport, ...]
+    strength: float | None = None
 
     @property
     def converted(self) -> tuple[LayerReport, ...]:
@@ -60,15 +66,19 @@ class ConversionReport:
         return iter(self.layers)
 
     def __str__(self) -> str:
-        rows = [('layer', 'type', 'shape', 'groups', 'step', 'converted')]
+        level = 'step' if self.strength is None else 'strength'
+        rows = [('layer', 'type', 'shape', 'groups', level, 'converted')]
         rows += [(layer.name, layer.kind, 'x'.join(map(str, layer.shape)), str(layer.groups),
-                  '-' if layer.step is None else str(layer.step),
+                  '-' if layer.step is None else self._level(layer),
                   f'no: {layer.reason}' if layer.step is None else 'yes') for layer in self.layers]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
         lines = ['  '.join([cell.ljust(width) for cell, width in zip(row, widths)] + [row[-1]])
                  for row in rows]
         lines.insert(1, '-' * max(map(len, lines)))
         return '\n'.join(lines + [f'{len(self.converted)} of {len(self.layers)} layers converted'])
+
+    def _level(self, layer: LayerReport) -> str:
+        return str(layer.step) if self.strength is None else f'{self.strength:g}'
 
 
 def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
@@ -95,6 +105,27 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
         FloatingPointError: if a selected layer's weights are not finite. Nothing is changed.
     """
     config = config or DenoiseRepConfig()
+    steps, report = plan(model, config, example_inputs)
+    modules = dict(model.named_modules())
+    # All of them before the first layer changes: this is where memory may run out.
+    predictors = [new_predictor(modules[name], config) for name in steps]
+    for index, (predictor, (name, step)) in enumerate(zip(predictors, steps.items())):
+        attach_(modules[name], predictor, config, step, index, name or type(model).__name__)
+    fuse_before_merging_(model, fuse_)
+    if config.solver == 'sgd':
+        track_loss_(model)
+    return report
+
+
+def plan(model: nn.Module, config: DenoiseRepConfig,
+         example_inputs: Any = None) -> tuple[dict[str, int], ConversionReport]:
+    """What :func:`convert_` would do; nothing is changed.
+
+    Args, Raises: see there.
+
+    Returns:
+        Steps by name, in their order, and the report.
+    """
     choice = select(model, config.layers)
     modules = dict(model.named_modules())
     names = [name for name, reason in choice.items() if reason is None]
@@ -105,14 +136,7 @@ def convert_(model: nn.Module, config: DenoiseRepConfig | None = None,
     steps = dict(zip(names, config.steps_for(names)))
     layers = tuple(_describe(name, modules[name], steps.get(name), reason)
                    for name, reason in choice.items())
-    # All of them before the first layer changes: this is where memory may run out.
-    predictors = [new_predictor(modules[name], config) for name in steps]
-    for index, (predictor, (name, step)) in enumerate(zip(predictors, steps.items())):
-        attach_(modules[name], predictor, config, step, index, name or type(model).__name__)
-    fuse_before_merging_(model, fuse_)
-    if config.solver == 'sgd':
-        track_loss_(model)
-    return ConversionReport(layers)
+    return steps, ConversionReport(layers, config.strength)
 
 
 def _require_values(name: str, layer: nn.Module) -> None:

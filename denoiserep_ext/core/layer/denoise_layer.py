@@ -70,7 +70,8 @@ class DenoiseLayer:
         noise = self.denoiser(u.reshape(-1, self.denoiser.groups, self.denoiser.channels))
         x_hat = c.c3 * u - c.c1 * noise.reshape(u.shape)
         # 1 for a fitted predictor; an average of weights (EMA of buffers) may be on its way there.
-        x_hat = torch.lerp(u / c.scale, x_hat, fitted.to(x_hat.dtype))
+        # Under autocast the predicted noise may be of a wider type than the features.
+        x_hat = torch.lerp((u / c.scale).to(x_hat.dtype), x_hat, fitted.to(x_hat.dtype))
         if self.training and self.denoiser.train_noise is not None:
             x_hat = x_hat + c.c2 * _fresh_noise(self, x_hat)
         return x_hat.movedim(-1, self.channel_dim)

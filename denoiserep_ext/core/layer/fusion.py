@@ -22,7 +22,7 @@ def fuse_(model: nn.Module) -> nn.Module:
     fusing twice is fusing once.
 
     Raises:
-        ValueError: if a layer was parametrised, pruned or robbed of its bias after the conversion.
+        ValueError: if a layer was parametrised, pruned or has lost its bias after the conversion.
         FloatingPointError: if any fused weight is not finite. No layer is changed then.
     """
     fused = [(layer, *_checked(name, layer)) for name, layer in denoise_layers(model)]
@@ -53,14 +53,17 @@ def fused_state_dict(model: nn.Module, state: Mapping[str, Tensor] | None = None
                      prefix: str = '') -> dict[str, Tensor]:
     """The plain state dict the fused model would have; the model itself is not touched.
 
+    Computed where the model is, for the same bits as :func:`hold_fused_`; what comes back is where
+    ``state`` is.
+
     Args:
         model: A converted model.
-        state: Values to use instead of the model's own, under its keys (an EMA copy's).
+        state: Values to use instead of the model's own, under its keys (an EMA copy's), on any device.
         prefix: Prefix of the model's keys in ``state``.
 
     Raises:
         ValueError: if nothing is converted, ``state`` lacks a converted layer's weights or predictor,
-            or a layer was parametrised, pruned or robbed of its bias after the conversion.
+            or a layer was parametrised, pruned or has lost its bias after the conversion.
         FloatingPointError: if a fused weight is not finite.
     """
     layers, aliases = require_denoise_layers(model), denoise_aliases(model)
@@ -71,12 +74,18 @@ def fused_state_dict(model: nn.Module, state: Mapping[str, Tensor] | None = None
         for alias in aliases[name]:
             key = f'{prefix}{alias}.' if alias else prefix
             denoiser.load_state_dict(_taken_out(state, key))
-            weight, bias = _checked(key.removesuffix('.'), layer, state[f'{key}weight'],
-                                    state.get(f'{key}bias'), denoiser)
-            state[f'{key}weight'] = weight
+            device = state[f'{key}weight'].device
+            weight, bias = _checked(key.removesuffix('.'), layer,
+                                    *(_moved(state.get(key + what), layer.weight.device)
+                                      for what in ('weight', 'bias')), denoiser)
+            state[f'{key}weight'] = weight.to(device)
             if bias is not None:
-                state[f'{key}bias'] = bias
+                state[f'{key}bias'] = bias.to(device)
     return state
+
+
+def _moved(value: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if value is None else value.to(device)
 
 
 def _taken_out(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:

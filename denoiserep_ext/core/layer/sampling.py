@@ -1,4 +1,4 @@
-"""Draws of a layer: which positions are looked at, and with which noise."""
+"""Draws of a layer: which positions, and which noise."""
 from __future__ import annotations
 
 import torch

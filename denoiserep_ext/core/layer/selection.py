@@ -92,7 +92,7 @@ def _by_name(obstacles: Selection, layers: Layers) -> Selection:
         try:
             pattern = re.compile(layers)
         except re.error as error:
-            raise ValueError(f'layers={layers!r} is no regular expression: {error}.') from None
+            raise ValueError(f'layers={layers!r} is not a regular expression: {error}.') from None
         chosen = {name for name in obstacles if pattern.fullmatch(name)}
     else:
         chosen = set()

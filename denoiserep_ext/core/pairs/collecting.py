@@ -57,10 +57,10 @@ class Collector:
 
     @contextmanager
     def watching(self, run: Run, first_image: int, images: int) -> Iterator[None]:
-        """Within the context the layers are looked at.
+        """Within the context the layers are observed.
 
         Args:
-            run: The forward under way.
+            run: The current forward.
             first_image: Number of its first image among all.
             images: Images in it.
         """
@@ -139,7 +139,7 @@ class Targets(Collector):
             yield
 
     def complete(self) -> bool:
-        """Whether every call of every layer has been seen in the forward under way."""
+        """Whether every call of every layer has been seen in the current forward."""
         return self._taken == sum(place.calls for place in self.places)
 
     def read(self, *_args) -> None:

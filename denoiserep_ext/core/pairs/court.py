@@ -49,13 +49,13 @@ class Court:
         return better > 0
 
     def verdict(self) -> Verdict:
-        """On the whole: a gain beyond chance, or none."""
+        """On the whole: a gain of more than its standard error, or none."""
         before, after = (opinion.of_images(slice(1, None, 2)) for opinion in (self.first, self.present))
         images = before.values.shape[1]
         better, error = judge.gain(before.weigh(self.shares), after.weigh(self.shares))
         return Verdict(self.kind, images, *(_means(part) for part in (
             before.values, after.values, before.same, after.same)), better, error,
-            better > error * judge.quantile(images))
+            better > error * judge.MARGIN)
 
     def _hear(self, finished: int) -> judge.Opinion:
         values, same = [], []

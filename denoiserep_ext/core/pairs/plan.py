@@ -32,7 +32,7 @@ class Steps:
         self.progress, self.total, self.done = progress, total, 0
 
     def next(self, text: str) -> None:
-        """A step without parts is under way."""
+        """A step without parts begins."""
         self.progress(self.done / self.total, text)
         self.done += 1
 

@@ -1,4 +1,4 @@
-"""Which positions of a layer are looked at, and what it reads and gives there."""
+"""Which positions of a layer are drawn, and what it reads and gives there."""
 from __future__ import annotations
 
 import torch

@@ -39,7 +39,7 @@ class _Stop(BaseException):
 
 
 def stop() -> None:
-    """End the forward under way; :meth:`Replay.run` returns None."""
+    """End the current forward; :meth:`Replay.run` returns None."""
     raise _Stop
 
 

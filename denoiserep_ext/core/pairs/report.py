@@ -122,8 +122,8 @@ class PairReport:
             noise, clean = ('-', '-') if layer.before is None else (
                 f'{layer.before[kind]:.3f} -> {layer.after[kind]:.3f}' for kind in (0, 1))
             notes = [layer.reason and f'left: {layer.reason}', layer.share == 0.5 and 'half a step',
-                     layer.skip and 'skip',
-                     layer.bias and {'bias': 'bias', 'norm': 'bias in BatchNorm'}[layer.bias]]
+                     layer.skip and 'skip', layer.reason is None and layer.bias and {
+                         'bias': 'bias', 'norm': 'bias in BatchNorm'}[layer.bias]]
             ridge = '-' if layer.ridge is None else f'{layer.ridge:g}'
             rows.append((layer.name, noise, clean, f'{layer.step:.3f}', ridge,
                          ', '.join(filter(None, notes))))

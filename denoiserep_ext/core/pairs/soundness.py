@@ -28,7 +28,7 @@ def require_independent(one: Any, several: Any) -> None:
         beside = beside[:len(alone)]
         if not beside.isfinite().all():
             raise FloatingPointError('The model gives non-finite values (NaN or infinity) for clean '
-                                     'images, so there is nothing to aim at. Check it and the images.')
+                                     'images, so there is no target to fit. Check it and the images.')
         if not torch.allclose(alone, beside, rtol=1e-2, atol=1e-2 * beside.abs().max().item()):
             raise ValueError('What the model gives for an image depends on the other images of its '
                              'batch, so worse and clean images cannot be compared. Put it in '

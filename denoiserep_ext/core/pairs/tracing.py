@@ -150,7 +150,7 @@ class _Sources(TorchDispatchMode):
     def __init__(self, inputs: Any) -> None:
         super().__init__()
         self._of = {t.untyped_storage().data_ptr(): {INPUT} for t in tensors_in(inputs)}
-        self._running: list[set[str]] = []  # what the units under way have read so far
+        self._running: list[set[str]] = []  # what the units that run have read so far
 
     def of(self, tensors: list[Tensor]) -> set[str]:
         """Union of the tensors' sources."""

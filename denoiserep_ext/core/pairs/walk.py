@@ -56,7 +56,7 @@ def denoise_pairs_(model: nn.Module, pairs: Iterable[tuple[Any, Any]], config: P
         config: What is fitted and how; the defaults if None.
         forward: ``(model, batch) -> output``; by default the batch is moved to the model's device and
             the model is called with it. Features may be returned as nested tensors [images, ...].
-        progress: Called with the share done, in [0, 1], and what is under way.
+        progress: Called with the share done, in [0, 1], and what is being done.
 
     Returns:
         The report: what was changed, by how much, and what the judge says.
@@ -92,7 +92,7 @@ def _call(model: nn.Module, batch: Any) -> Any:
 
 @dataclass
 class _Done:
-    """One fitted layer of the part under way."""
+    """One fitted layer of the current part."""
 
     place: Place
     fit: Fit

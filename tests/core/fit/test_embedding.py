@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from denoiserep_ext.core.fit.embedding import ClassMoments, class_posterior, shrunk
+from tests.elsewhere import GPU, SecondDevice
 
 
 def labelled(classes=5, each=40, length=6, noise=1.0, seed=0):
@@ -38,8 +39,16 @@ def test_between_and_within_are_the_textbooks(classes, each, length, seed):
                                rtol=1e-7, atol=1e-9)
 
 
+def posterior(between, within, strength, new_classes):
+    """Of a linear Gaussian model: what is left of an embedding when its noise is taken out."""
+    if strength <= 1 and not new_classes:
+        identity = torch.eye(len(within), dtype=torch.float64)
+        return identity - strength * torch.linalg.solve(between + within, within).mT
+    return torch.linalg.solve(between + strength * within, between).mT
+
+
 @pytest.mark.parametrize('new_classes', [False, True])
-@pytest.mark.parametrize('strength', [0.01, 1.0, 30.0])
+@pytest.mark.parametrize('strength', [0.01, 0.7, 1.0, 30.0])
 def test_posterior_is_the_formula(strength, new_classes):
     x, labels, _ = labelled()
     moments = moments_of(x, labels)
@@ -47,7 +56,7 @@ def test_posterior_is_the_formula(strength, new_classes):
     within = shrunk(within, 200 - 5)
     between = shrunk(between, 4) if new_classes else between
     mean = x.mean(0)
-    expected = mean + (x - mean) @ torch.linalg.solve(between + strength * within, between)
+    expected = mean + (x - mean) @ posterior(between, within, strength, new_classes).mT
     ours = class_posterior(moments, strength, new_classes)(x)
     torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 
@@ -84,11 +93,22 @@ def test_new_classes_keep_directions_that_the_measured_ones_did_not_show():
     """Three classes span two of twenty directions; new classes may lie in any."""
     x, labels, _ = labelled(classes=3, each=50, length=20)
     moments = moments_of(x, labels)
-    known, new = (class_posterior(moments, 0.01, flag).weight for flag in (False, True))
+    known, new = (class_posterior(moments, 1.0, flag).weight for flag in (False, True))
     assert torch.linalg.matrix_rank(known, rtol=1e-6) == 2
     assert torch.linalg.matrix_rank(new, rtol=1e-6) == 20
-    gentle = class_posterior(moments, 1e-9, True).weight
-    torch.testing.assert_close(gentle, torch.eye(20, dtype=torch.float64), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('new_classes', [False, True])
+def test_weak_noise_leaves_the_embedding_nearly_as_it_is(new_classes):
+    """Three classes in twenty directions: in proportion to the strength, without a jump at 1."""
+    x, labels, _ = labelled(classes=3, each=50, length=20)
+    moments, identity = moments_of(x, labels), torch.eye(20, dtype=torch.float64)
+    change = [(class_posterior(moments, strength, new_classes).weight - identity).norm().item()
+              for strength in (1e-9, 1e-8, 1e-7)]
+    assert 0 < change[0] < 1e-5
+    assert change[1:] == pytest.approx([10 * change[0], 100 * change[0]], rel=1e-2)
+    below, above = (class_posterior(moments, s, new_classes).weight for s in (1 - 1e-9, 1 + 1e-9))
+    torch.testing.assert_close(below, above, rtol=1e-6, atol=1e-6)
 
 
 def test_posterior_brings_embeddings_nearer_to_the_means_of_their_classes():
@@ -145,6 +165,22 @@ def test_parts_add_up_to_the_whole():
         merged.merge_(ClassMoments(4, 6))
 
 
+def test_moments_and_layers_may_be_on_different_devices():
+    """Moments read from a file are on the CPU, the model on a GPU."""
+    x, labels, _ = labelled()
+    read, head = moments_of(x[:70], labels[:70], 5), nn.Linear(6, 2)
+    whole = class_posterior(moments_of(x, labels), 0.5)
+    expected = whole.before_linear(head.weight.detach(), head.bias.detach())
+    with torch.no_grad(), SecondDevice():
+        taken = ClassMoments(5, 6, GPU)
+        taken.update(x[70:].to(GPU), labels[70:])
+        affine = class_posterior(read.merge_(taken), 0.5, centred=True)
+        assert class_posterior(taken.merge_(read), 0.5).weight.device == GPU
+        found = affine.to(GPU).before_linear(head.weight.to(GPU), head.bias.to(GPU))
+        assert affine.to(GPU).left_out.device == GPU
+        torch.testing.assert_close(found[0].cpu(), expected[0])
+
+
 def test_classes_that_were_not_seen_change_nothing():
     x, labels, _ = labelled(classes=4, each=6)
     seen, more = moments_of(x, labels), moments_of(x, 3 * labels, classes=20)
@@ -159,7 +195,7 @@ def test_a_class_of_a_single_image_is_a_class():
     moments = moments_of(x, labels)
     between, within = moments.between_and_within()
     between, within = shrunk(between, 4 - 1), shrunk(within, len(x) - 4)
-    expected = torch.linalg.solve(between + 0.5 * within, between).mT
+    expected = posterior(between, within, 0.5, new_classes=True)
     torch.testing.assert_close(class_posterior(moments, 0.5, new_classes=True).weight, expected)
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from denoiserep_ext import DenoiseRepConfig, PredictorSGD, convert_, denoise_loss, fit_one_pass_, fuse_
-from denoiserep_ext.core.fit.learning import Learner, LearningOptions
+from denoiserep_ext.core.fit.learning import Learner, LearningOptions, figures_told
 from denoiserep_ext.core.fit.one_pass import observing
 from denoiserep_ext.core.fit.optimizers import optimizer_like
 from denoiserep_ext.core.fit.optimum import Optimum
@@ -17,6 +17,17 @@ from denoiserep_ext.core.fit.recipes import BACKBONE, DENOISE, JOINT, Recipe, en
 from denoiserep_ext.core.fit.running import RunningMoments
 from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.helpers import TinyNet, converted, randomise_
+
+
+@pytest.mark.parametrize('options, words', [
+    ({}, 'just before they are solved again: far above the floor at first'),
+    (dict(solver='sgd'), 'of the predictors that are trained; denoise_floor'),
+    (dict(solver='sgd', loss='l1+l2'), 'trained, L1 + L2, while the floor is of L2 alone'),
+])
+def test_the_log_says_what_its_figures_are(options, words):
+    text = figures_told(DenoiseRepConfig(**options))
+    assert words in text and all(name in text for name in (
+        'loss_denoise', 'denoise_floor', 'denoise_step_size'))
 
 
 def test_sparse_observation_starts_anew_after_a_reset():

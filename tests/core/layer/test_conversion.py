@@ -32,6 +32,13 @@ def test_auto_takes_mlp_and_residual_convs():
     assert '4 of 6 layers converted' in table
 
 
+def test_with_a_strength_the_table_shows_it_instead_of_steps():
+    table = str(convert_(TinyNet(), DenoiseRepConfig(strength=0.002)))
+    assert 'strength' in table and 'step' not in table
+    assert 'block.conv2  Conv2d  8x4x3x3  2       0.002     yes' in table
+    assert 'stem         Conv2d  8x3x3x3  1       -         no: not selected' in table
+
+
 @pytest.mark.parametrize('build, count', [
     (torchvision.models.vit_b_16, 24), (torchvision.models.swin_t, 24),
     (torchvision.models.swin_v2_t, 24), (torchvision.models.resnet50, 52),
@@ -231,7 +238,7 @@ def test_all_leaves_heads_and_position_networks():
 @pytest.mark.parametrize('layers, message', [
     ('nothing_like_this', 'Nothing to convert.*regular expression'),
     (['typo'], "no Linear or Conv2d has the name .*'typo'"),
-    ('(', 'no regular expression'),
+    ('(', 'is not a regular expression'),
 ])
 def test_selecting_nothing_is_an_error(layers, message):
     with pytest.raises(ValueError, match=message):

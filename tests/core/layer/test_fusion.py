@@ -17,6 +17,7 @@ from denoiserep_ext import (
     unconvert_,
 )
 from denoiserep_ext.core.layer.layers import denoise_layers
+from tests.elsewhere import GPU, SecondDevice, moved_
 from tests.helpers import TinyNet, randomise_
 
 
@@ -205,3 +206,21 @@ def test_step_sizes_are_relative_changes():
         weight = model.get_submodule(name).weight
         change = (fused[f'{name}.weight'] - weight).norm() / weight.norm()
         assert sizes[name] == pytest.approx(change.item(), rel=1e-4)
+
+
+@pytest.mark.filterwarnings('ignore:for .*copying from a non-meta parameter')  # see elsewhere.py
+@pytest.mark.parametrize('options', [{}, dict(solver='sgd', rank=4)], ids=str)
+def test_a_state_on_another_device_than_the_model_stays_there(options):
+    """A host brings a GPU's weights to the CPU before it saves them."""
+    model, other = fitted(**options), fitted(seed=1, **options)
+    state, expected = other.state_dict(), fused_state_dict(other)
+    with torch.no_grad(), SecondDevice():
+        moved_(model)
+        with pytest.raises(RuntimeError, match='same device'):
+            model.block.conv1.weight + state['block.conv1.weight']
+        found = fused_state_dict(model, state)
+        assert {value.device.type for value in found.values()} == {'cpu'}
+        for name, value in expected.items():
+            assert torch.equal(found[name], value), name
+        live = fused_state_dict(model)
+        assert {value.device.type for value in live.values()} == {GPU.type}

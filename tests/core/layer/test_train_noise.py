@@ -40,6 +40,17 @@ def test_layers_and_calls_draw_different_noise():
             assert (one - other).abs().min() > 1e-4
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_trains_under_autocast(dtype):
+    """The second layer reads features in half precision; its predictor has a bias in float32."""
+    model = noisy(nn.Linear(8, 8), nn.Linear(8, 8), steps=(500, 500))
+    with torch.autocast('cpu', dtype):
+        y = model(torch.randn(4, 8))
+    assert y.dtype == dtype
+    y.float().square().mean().backward()
+    assert all(torch.isfinite(layer.weight.grad).all() for layer in model)
+
+
 def gradients(model, run, batches):
     """Gradients of the sum over batches, all forwards before the one backward."""
     model.zero_grad()

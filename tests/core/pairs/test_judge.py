@@ -30,13 +30,11 @@ def test_distances_are_zero_for_the_same_and_grow():
     torch.testing.assert_close(given, wanted.expand(5), rtol=1e-5, atol=0)
 
 
-def test_a_mean_over_few_images_proves_little():
+def test_a_gain_has_a_standard_error_and_that_of_one_image_none():
     before = torch.tensor([1.0, 2.0, 3.0, 4.0])
     mean, error = judge.gain(before, before - torch.tensor([0.0, 1.0, 0.0, 1.0]))
     assert mean == 0.5 and error == pytest.approx((1 / 3)**0.5 / 2)
-    assert judge.gain(before[:1], before[:1])[1] == inf and judge.quantile(1) == inf
-    quantiles = [judge.quantile(n) for n in (2, 3, 5, 10, 30, 1000)]
-    assert quantiles == sorted(quantiles, reverse=True) and quantiles[-1] == 2.0
+    assert judge.gain(before[:1], before[:1])[1] == inf and not inf * judge.MARGIN < 1.0
 
 
 def bench(images, held_out):

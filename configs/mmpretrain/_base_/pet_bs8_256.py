@@ -1,0 +1,7 @@
+# OxfordIIITPet in the pipeline MMPretrain uses for fine-grained birds.
+_base_ = './fine_grained_bs8_256.py'
+
+data_preprocessor = dict(num_classes=37)
+__data = dict(type='OxfordIIITPet', data_root='data/Oxford-IIIT_Pets')
+train_dataloader = dict(dataset=dict(split='trainval', **__data))
+val_dataloader = test_dataloader = dict(dataset=dict(split='test', **__data))

@@ -1,0 +1,2 @@
+# Joint: the control beside this file, and one hook.
+_base_ = ['./swin-base_control_16xb64_in1k.py', '../../_recipes_/joint.py']

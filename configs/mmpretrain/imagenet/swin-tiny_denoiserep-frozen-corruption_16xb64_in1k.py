@@ -1,0 +1,3 @@
+# Noise that is shown: the start of the control beside this file made to stand it, without labels
+# and without training. The schedule is not run.
+_base_ = ['./swin-tiny_control_16xb64_in1k.py', '../../_recipes_/frozen-corruption.py']

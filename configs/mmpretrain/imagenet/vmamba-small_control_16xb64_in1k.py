@@ -1,0 +1,9 @@
+# Control: the published VMamba-S[s2l15] (83.6 % on ImageNet), trained on for 20 epochs at one tenth
+# of its learning rate, without DenoiseRep.
+# python tools/convert_vmamba.py https://github.com/MzeroMiko/VMamba/releases/download/%23v2cls/vssm_small_0229_ckpt_epoch_222.pth checkpoints/vmamba-small_in1k.pth  # noqa
+_base_ = './vmamba-small_16xb64_in1k.py'
+
+load_from = 'checkpoints/vmamba-small_in1k.pth'
+optim_wrapper = dict(optimizer=dict(lr=0.0001))
+param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=20)]
+train_cfg = dict(max_epochs=20)

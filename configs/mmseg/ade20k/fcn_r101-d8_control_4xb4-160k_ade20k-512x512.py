@@ -1,0 +1,6 @@
+# Control: the published FCN R101-D8, 160k iterations (mIoU 39.91 on ADE20K), trained on for 40k
+# iterations at one tenth of its learning rate, without DenoiseRep.
+_base_ = './fcn_r50-d8_control_4xb4-160k_ade20k-512x512.py'
+
+load_from = 'https://download.openmmlab.com/mmsegmentation/v0.5/fcn/fcn_r101-d8_512x512_160k_ade20k/fcn_r101-d8_512x512_160k_ade20k_20200615_105816-fd192bd5.pth'  # noqa
+model = dict(pretrained='open-mmlab://resnet101_v1c', backbone=dict(depth=101))

@@ -1,0 +1,2 @@
+# Alternate: blocks of 4k iterations, so that either side has half of the 40k.
+_base_ = ['./vit_vit-b16_mln_upernet_control_8xb2-160k_ade20k-512x512.py', '../../_recipes_/alternate_4k.py']

@@ -1,0 +1,2 @@
+# Joint: the control beside this file, and one hook.
+_base_ = ['./vit_vit-b16_mln_upernet_control_8xb2-160k_ade20k-512x512.py', '../../_recipes_/joint.py']
