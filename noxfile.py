@@ -37,7 +37,7 @@ def core(session: nox.Session, torch: str) -> None:
     session.install(torch, 'torchvision', 'timm', 'scikit-learn', 'pytest', 'pytest-xdist', 'hypothesis')
     folder = Path(session.create_tmp()) / 'checkout'
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ('tests', 'tools'):
+    for name in ('tests', 'tools', 'benchmarks'):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(ROOT / 'pytest.ini', folder)
     session.chdir(folder)
