@@ -1,7 +1,7 @@
 """The core with torch alone, on the Pythons and torches that setup.py allows: `pip install nox`, then
 
     nox                        every environment below, with python3.10, 3.12 and 3.13 from the PATH
-    nox -k 3.12                one of them
+    nox -p 3.12                one of them
     nox -- tests/core/pairs    a part of tests/core and tests/models, or options of pytest
 
 What is tested is the installed package: the tests run in a folder that holds no other.
@@ -37,7 +37,7 @@ def core(session: nox.Session, torch: str) -> None:
     session.install(torch, 'torchvision', 'timm', 'scikit-learn', 'pytest', 'pytest-xdist', 'hypothesis')
     folder = Path(session.create_tmp()) / 'checkout'
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ('tests', 'tools'):
+    for name in ('tests', 'tools', 'benchmarks'):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(ROOT / 'pytest.ini', folder)
     session.chdir(folder)

@@ -302,7 +302,8 @@ def test_code_in_a_file_is_run_on_request_alone(tmp_path):
 
     torch.save(as_trained(official(), Attack()), tmp_path / 'evil.pth')
     model = VMamba(SMALL, out_indices=(1, ))
-    with pytest.raises(ValueError, match='evil.pth cannot be read safely.*you trust.*unsafe=True'):
+    with pytest.raises(ValueError,
+                       match='evil.pth cannot be read safely: .*Path.*you trust.*unsafe=True'):
         model.load_pretrained(tmp_path / 'evil.pth')
     assert not (tmp_path / 'attacked').exists()
     model.load_pretrained(tmp_path / 'evil.pth', unsafe=True)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,7 @@ from torch import Tensor
 # and nothing of the file is ever called.
 _LEFT_BY_HOST = (
     ('builtins', 'getattr'), ('mmengine.logging.history_buffer', 'HistoryBuffer'),
-    ('yacs.config', 'CfgNode'), ('argparse', 'Namespace'),
-    ('numpy', 'ndarray'), ('numpy', 'dtype'),
+    ('argparse', 'Namespace'), ('numpy', 'ndarray'), ('numpy', 'dtype'),
     *((f'numpy.{core}.multiarray', name) for core in ('core', '_core')
       for name in ('_reconstruct', 'scalar')),
 )
@@ -33,11 +33,16 @@ class _Inert:
     def __setstate__(self, state) -> None:
         pass
 
-    def __setitem__(self, key, value) -> None:
-        pass
+
+class _InertNode(OrderedDict):
+    """For a dict of its own class: newer torch puts items into dicts of its list alone."""
+
+    def __new__(cls, *args, **kwargs):
+        return OrderedDict()
 
 
-_STAND_INS = [type(name, (_Inert, ), {'__module__': module}) for module, name in _LEFT_BY_HOST]
+_STAND_INS = [type(name, (base, ), {'__module__': module}) for base, module, name in (
+    *((_Inert, *left) for left in _LEFT_BY_HOST), (_InertNode, 'yacs.config', 'CfgNode'))]
 # Plain data that torch 2.5 does not take yet; a CfgNode has one.
 _SAFE = [*_STAND_INS, set]
 
@@ -74,7 +79,7 @@ def read_checkpoint(path: str | Path, unsafe: bool = False,
         if unsafe or not isinstance(error, pickle.UnpicklingError):
             reason = ' '.join([type(error).__name__, *lines[:1]])
             raise ValueError(f'{path} is damaged or not a checkpoint ({reason}).') from error
-        reason = next((line.strip() for line in lines if 'Unsupported' in line), lines[0])
+        reason = str(error).rpartition('WeightsUnpickler error:')[2].strip().splitlines()[0]
         raise ValueError(f'{path} cannot be read safely: {reason} If it is a checkpoint you trust, '
                          f'{remedy}.') from error
     if not isinstance(checkpoint, dict):
