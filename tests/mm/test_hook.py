@@ -118,10 +118,17 @@ def test_alternate_trains_one_side_at_a_time(tmp_path, digits, baseline, solver)
         assert (predictors_moved, host_moved) == ((True, False), (False, True))[epoch % 2]
 
 
+def with_generators(cfg):
+    """The config of a run without DenoiseRep, with what DenoiseRepHook does to the random generators."""
+    cfg.custom_hooks = [dict(type='denoiserep_ext.Generators')]
+    return cfg
+
+
 def test_control_and_joint_at_zero_strength_are_the_same_run(tmp_path, digits, baseline):
-    """The hook itself changes nothing: no random draws, no order, no learning rate."""
+    """The hook itself changes nothing: no random draws, no order, no learning rate. In the control, too,
+    validation leaves the generators of training alone, as in ``tools/compare.py``."""
     common = dict(load_from=baseline())
-    train(classifier_config(tmp_path / 'control', digits, **common))
+    train(with_generators(classifier_config(tmp_path / 'control', digits, **common)))
     train(classifier_config(tmp_path / 'zero', digits, hook=dict(step_stride=0), **common))
     assert equal(weights(tmp_path / 'control/epoch_2.pth'), weights(tmp_path / 'zero/epoch_2.pth'))
 
@@ -238,7 +245,7 @@ def test_accumulation_steps_the_host_as_without_the_hook(tmp_path, digits, basel
     for name, hook in (('plain', None), ('zero', dict(step_stride=0, solver='sgd'))):
         cfg = classifier_config(tmp_path / name, digits, load_from=baseline(), hook=hook)
         cfg.optim_wrapper.accumulative_counts = 3
-        train(cfg)
+        train(cfg if hook else with_generators(cfg))
     assert equal(weights(tmp_path / 'plain/epoch_2.pth'), weights(tmp_path / 'zero/epoch_2.pth'))
 
 
