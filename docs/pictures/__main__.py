@@ -7,10 +7,11 @@ import argparse
 import json
 from pathlib import Path
 
-from . import measured, method
+from . import detections, measured, method
 
 HERE = Path(__file__).parent
-DRAWN = {'noise_by_depth': measured.save_noise, 'robustness': measured.save_robustness}
+DRAWN = {'noise_by_depth': measured.save_noise, 'robustness': measured.save_robustness,
+         'detections': detections.save_detections}
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def main() -> None:
 def boxes(result) -> list[list[float]]:
     """``[x1, y1, x2, y2, label, score]`` of every box with a score of at least ``SCORE``."""
     found = result.pred_instances.cpu().numpy()
-    return [[*map(float, box.round(1)), int(label), round(float(score), 3)]
+    return [[*(round(float(x), 1) for x in box), int(label), round(float(score), 3)]
             for box, label, score in zip(found.bboxes, found.labels, found.scores) if score >= SCORE]
 
 
