@@ -10,7 +10,8 @@ from tests.docs.pages import ROOT
 
 pytest.importorskip('matplotlib')
 pytest.importorskip('sklearn')
-PICTURES = {'method.svg', 'noise_by_depth.png', 'robustness.png'}
+pytest.importorskip('imagecorruptions')
+PICTURES = {'method.svg', 'noise_by_depth.png', 'robustness.png', 'detections.png'}
 
 
 def draw(out):
