@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,7 +46,8 @@ _STAND_INS = [type(name, (base, ), {'__module__': module}) for base, module, nam
     *((_Inert, *left) for left in _LEFT_BY_HOST), (_InertNode, 'yacs.config', 'CfgNode'))]
 # Plain data that torch 2.5 does not take yet; a CfgNode has one.
 _SAFE = [*_STAND_INS, set]
-
+# What torch allows is one list for all threads, put back by the first that is done.
+_ALONE = threading.Lock()
 
 _ALLOWING = ('allow unsafe loading: unsafe=True (in Python and init_cfg), --unsafe (of the tools), '
              'MODEL.BACKBONE.PRETRAIN_UNSAFE True (for FastReID\'s PRETRAIN_PATH)')
@@ -72,7 +74,7 @@ def read_checkpoint(path: str | Path, unsafe: bool = False,
         if unsafe:
             checkpoint = torch.load(path, map_location='cpu', weights_only=False)
         else:
-            with torch.serialization.safe_globals(_SAFE):
+            with _ALONE, torch.serialization.safe_globals(_SAFE):
                 checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
         lines = str(error).splitlines()
