@@ -51,8 +51,10 @@ def main_metric(metrics: dict[str, float], wanted: str | None = None) -> str:
     """The metric that counts: the one that is wanted, or the task's usual one.
 
     Raises:
-        ValueError: if it is not among them, naming those that are.
+        ValueError: if it is not among them, naming those that are, or if there are none.
     """
+    if not metrics:
+        raise ValueError('The evaluator reports nothing: the model finds nothing in the clean images.')
     if wanted is None:
         return next((name for name in METRICS if name in metrics), next(iter(metrics)))
     if wanted not in metrics:

@@ -114,6 +114,9 @@ def measure(host: Host, checkpoints: Sequence[Checkpoint], plan: Plan, out: Path
                     progress.update()
             # A wish that cannot be is found with the clean cell, not at the end.
             metric = metric or host.main_metric(found[checkpoints[0].name, cell])
-    metrics = {c.name: {(cell.name, cell.severity) if cell else ('clean', 0): found[c.name, cell]
-                        for cell in plan.cells} for c in checkpoints}
+    # Of a detector that finds nothing at all MMDetection reports nothing.
+    nothing = dict.fromkeys(found[checkpoints[0].name, plan.cells[0]], 0.0)
+    metrics = {c.name: {(cell.name, cell.severity) if cell else ('clean', 0):
+                        found[c.name, cell] or nothing for cell in plan.cells}
+               for c in checkpoints}
     return Results(plan, checkpoints, metric, host.images, metrics)

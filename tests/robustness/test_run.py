@@ -174,3 +174,19 @@ def test_a_limit_draws_the_same_images_for_a_seed():
 def test_reading_a_cell_that_was_never_written_gives_nothing(tmp_path, checkpoints):
     assert Cells(tmp_path / 'nowhere', {}).read(checkpoints[0], None) is None
     assert not (tmp_path / 'nowhere').exists()
+
+
+class Blind(ToyHost):
+    """Finds nothing in fog, and then reports nothing."""
+
+    def score(self, models, corruption):
+        return [{} if corruption and corruption.name == 'fog' else metrics
+                for metrics in super().score(models, corruption)]
+
+
+def test_a_model_that_finds_nothing_scores_nothing(tmp_path):
+    checkpoints = checkpoints_of(checkpoint_files(tmp_path, 'a', 'b'), None)
+    for _ in range(2):  # measured, and read again
+        found = measure(Blind(), checkpoints, Plan(['fog', 'contrast'], [1]), tmp_path / 'out')
+        assert found.scores('a')['fog', 1] == found.scores('b', 'Rank-1')['fog', 1] == 0
+        assert found.scores('a')['contrast', 1] == 80
