@@ -74,3 +74,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x):
         return (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
+
+
+# In front of a program that a test interrupts: who runs the tests may have them ignore signals (nohup, a
+# job in the background), and what is ignored at its start a shell cannot trap.
+HEARING = ('env', '--default-signal=HUP,INT,TERM')

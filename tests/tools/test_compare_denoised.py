@@ -21,6 +21,7 @@ from denoiserep_ext.compare.openmmlab import OpenMMLab  # noqa: E402
 from denoiserep_ext.compare.trials import judged  # noqa: E402
 from denoiserep_ext.core.files.writing import write_json  # noqa: E402
 from denoiserep_ext.datasets.digits import write_image_folder  # noqa: E402
+from tests.helpers import HEARING  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs/mmpretrain/digits'
@@ -166,7 +167,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
 def test_an_interruption_leaves_no_process_and_starts_none(tmp_path, number):
-    process = subprocess.Popen([sys.executable, '-c', PROGRAM], cwd=tmp_path, text=True,
+    process = subprocess.Popen([*HEARING, sys.executable, '-c', PROGRAM], cwd=tmp_path, text=True,
                                stdout=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT)})
     child = tmp_path / 'child'
     deadline = time.monotonic() + 60

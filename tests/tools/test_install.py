@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import HEARING
+
 ROOT = Path(__file__).parents[2]
 # Stands for python3.11 and for the Python of the environment it makes. mmcv is "compiled" in four files.
 PYTHON = '''#!/usr/bin/env bash
@@ -94,9 +96,9 @@ def test_a_wheel_that_is_not_there_is_refused_before_anything_is_installed(check
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_ends_the_compilers_and_says_how_to_go_on(checkout, number):
     folder, environment = checkout
-    process = subprocess.Popen(['bash', folder / 'tools/install.sh'], start_new_session=True, text=True,
-                               env={**environment, 'COMPILING': '7.31'}, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen([*HEARING, 'bash', folder / 'tools/install.sh'], start_new_session=True,
+                               text=True, env={**environment, 'COMPILING': '7.31'},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not list(folder.glob('.venv/build/*/build.ninja')):
         assert process.poll() is None
         time.sleep(0.1)

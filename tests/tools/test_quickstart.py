@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import HEARING
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / 'tools/quickstart.sh'
 
@@ -95,7 +97,7 @@ def test_other_options_are_refused_with_the_usage_before_anything_is_installed(c
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_no_process_and_says_how_to_go_on(checkout, number):
     (checkout / '.venv/bin/python').write_text('#!/usr/bin/env bash\ntouch running\nsleep 7.32\n')
-    process = subprocess.Popen(['bash', checkout / 'tools/quickstart.sh', '--seeds', '4', '5'],
+    process = subprocess.Popen([*HEARING, 'bash', checkout / 'tools/quickstart.sh', '--seeds', '4', '5'],
                                text=True, start_new_session=True, stderr=subprocess.PIPE)
     while not (checkout / 'running').exists():
         assert process.poll() is None
