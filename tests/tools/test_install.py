@@ -96,8 +96,9 @@ def test_a_wheel_that_is_not_there_is_refused_before_anything_is_installed(check
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_ends_the_compilers_and_says_how_to_go_on(checkout, number):
     folder, environment = checkout
+    seconds = f'7.{os.getpid()}{int(number)}'  # no other test's
     process = subprocess.Popen([*HEARING, 'bash', folder / 'tools/install.sh'], start_new_session=True,
-                               text=True, env={**environment, 'COMPILING': '7.31'},
+                               text=True, env={**environment, 'COMPILING': seconds},
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not list(folder.glob('.venv/build/*/build.ninja')):
         assert process.poll() is None
@@ -107,5 +108,5 @@ def test_an_interruption_ends_the_compilers_and_says_how_to_go_on(checkout, numb
     assert process.returncode == 130
     assert 'install: interrupted; run it again' in errors
     running = subprocess.run(['ps', '-eo', 'args'], capture_output=True, text=True).stdout
-    assert 'sleep 7.31' not in running
+    assert f'sleep {seconds}' not in running
     assert install(checkout, COMPILING='0').returncode == 0
