@@ -96,7 +96,8 @@ def test_other_options_are_refused_with_the_usage_before_anything_is_installed(c
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_no_process_and_says_how_to_go_on(checkout, number):
-    (checkout / '.venv/bin/python').write_text('#!/usr/bin/env bash\ntouch running\nsleep 7.32\n')
+    sleep = f'sleep 7.{os.getpid()}{int(number)}'  # no other test's
+    (checkout / '.venv/bin/python').write_text(f'#!/usr/bin/env bash\ntouch running\n{sleep}\n')
     process = subprocess.Popen([*HEARING, 'bash', checkout / 'tools/quickstart.sh', '--seeds', '4', '5'],
                                text=True, start_new_session=True, stderr=subprocess.PIPE)
     while not (checkout / 'running').exists():
@@ -106,7 +107,7 @@ def test_an_interruption_leaves_no_process_and_says_how_to_go_on(checkout, numbe
     assert 'go on with: bash tools/quickstart.sh --seeds 4 5\n' in process.communicate(timeout=20)[1]
     assert process.returncode == 130
     running = subprocess.run(['ps', '-eo', 'args'], capture_output=True, text=True).stdout
-    assert 'sleep 7.32' not in running
+    assert sleep not in running
 
 
 @pytest.mark.parametrize('words', [['--help'], ['-h'], ['--vmamba', '--help']])
