@@ -70,11 +70,12 @@ pip_install torch -c "$constraints" torch torchvision numpy
 build=$venv/build compiling=0  # where pip unpacks mmcv; when ninja began
 progress() {  # what ninja has compiled of what it plans to
   local plan total objects
-  plan=$(find "$build" -name build.ninja -print -quit)
+  # Files come and go while it is compiled: what find does not see any more is no error.
+  plan=$(find "$build" -name build.ninja -print -quit 2>/dev/null || true)
   [[ -n $plan ]] || { say "$mmcv: fetching and unpacking"; return; }
   ((compiling)) || compiling=$SECONDS
-  total=$(grep -c '^build .*\.o: ' "$plan")
-  objects=$(find "$build" -name '*.o' | wc -l)
+  total=$(grep -c '^build .*\.o: ' "$plan" || true)
+  objects=$({ find "$build" -name '*.o' 2>/dev/null || true; } | wc -l)
   if ((objects == 0 || SECONDS == compiling)); then
     say "$mmcv: $objects of $total object files"
   elif ((objects < total)); then
