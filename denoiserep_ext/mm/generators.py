@@ -1,4 +1,4 @@
-"""Random generators ride along in checkpoints: a resumed run draws what an uninterrupted one does."""
+"""States of the random generators in checkpoints: a resumed run draws what an uninterrupted one does."""
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,4 @@
-"""Checkpoints that stock FastReID runs, with what resuming needs riding along."""
+"""Checkpoints that stock FastReID runs, and under a key of its own what resuming needs."""
 from __future__ import annotations
 
 import logging

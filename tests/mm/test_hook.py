@@ -342,7 +342,7 @@ def test_figures_reach_log_json_and_tensorboard(tmp_path, digits, baseline, capl
 
 
 def test_saved_training_state_is_plain(tmp_path, digits, baseline):
-    """What rides along loads with weights_only=True, for either solver."""
+    """The training state loads with weights_only=True, for either solver."""
     for solver in ('one_pass', 'sgd'):
         train(classifier_config(tmp_path, digits, load_from=baseline(), hook=dict(solver=solver)))
         torch.save(load(tmp_path / 'epoch_2.pth')['denoiserep'], tmp_path / 'state.pt')

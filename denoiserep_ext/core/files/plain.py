@@ -1,4 +1,4 @@
-"""Plain fused weights in a checkpoint, with what resuming needs riding along."""
+"""Plain fused weights in a checkpoint, and under a key of its own what resuming needs."""
 from __future__ import annotations
 
 from collections.abc import Mapping
