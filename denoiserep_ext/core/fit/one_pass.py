@@ -120,8 +120,8 @@ def solve_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, float]:
 
 @torch.no_grad()
 def solve_and_fuse_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, tuple[float, float]]:
-    """Solve every predictor and fold it into its layer at once, in place: no more than a few are ever
-    held.
+    """Fold the optimum of every predictor into its layer, in place: no predictor is ever computed, let
+    alone held.
 
     Args:
         model: A converted model; plain afterwards.
@@ -137,9 +137,8 @@ def solve_and_fuse_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, 
     names, results = {layer: name for name, layer in layers}, {}
     for optimum in optima((layer, moments[name]) for name, layer in layers):
         layer, before = optimum.layer, optimum.layer.weight.clone()
-        optimum.write_()
         floor = optimum.floor()
-        layer.fuse()
+        layer.fuse(optimum.folded())
         results[names[layer]] = (floor, relative_change(before, layer.weight))
     untrack_loss_(model)
     return {name: results[name] for name, _ in layers}

@@ -8,11 +8,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..layer.folding import combine, on_rows, shift_inputs
 from ..layer.layers import DenoiseLayer
 from .moments import Moments, resolution
 
-STACK = 2**21  # numbers of equal systems that are solved at a time (16 MB)
+STACK = 2**21  # numbers of equal systems that are factored at a time (16 MB)
+COLUMNS = 256  # of the inverse of a factor that are computed together
 SLACK = 0.01  # share by which rounding may take an eigenvalue below its bound
+SURE = 0.1  # share of that slack up to which what moments say of their rounding is believed
 WORST = 0.1  # error of W_D beyond which it is refused, as a share of the largest it could be
 
 
@@ -54,7 +57,7 @@ class Optimum:
         self.power = torch.ones_like(self.mean[:, 0])
         if layer.denoise_config.noise == 'relative':
             self.power = moments.power(self.centred)
-        self._weight: Tensor | None = None
+        self.factor: Tensor | None = None  # of S, lower triangular
 
     @cached_property
     def system(self) -> Tensor:
@@ -68,16 +71,33 @@ class Optimum:
         channels are no trouble."""
         return self.noise_share * self.power
 
-    @property
+    @cached_property
     def weight(self) -> Tensor:
-        if self._weight is None:
-            self.solved(invert(self.system, self.least))
-        return self._weight
+        self._factored()
+        return torch.cholesky_inverse(self.factor).mul_(self._gain.view(-1, 1, 1))
 
-    def solved(self, inverse: Tensor) -> Optimum:
-        """Take ``S^-1`` [G, d, d], which becomes ``W_D`` in place."""
-        self._weight = inverse.mul_((self.noise_share**0.5 * self.power).view(-1, 1, 1))
-        return self
+    @property
+    def _gain(self) -> Tensor:
+        """``W_D`` over ``S^-1`` [G]; 0 at step 0, and for features that are zero throughout."""
+        return self.noise_share**0.5 * self.power
+
+    def _factored(self) -> None:
+        if self.factor is None:
+            self.factor = factor(self.system, self.least, self.rounding)
+
+    def folded(self) -> tuple[Tensor, Tensor | None]:
+        """``(W', b')`` of the layer in float64 from the factor itself: ``W S^-1`` takes two triangular
+        solves, ``W_D`` is never computed or rounded to the layer's precision."""
+        self._factored()
+        layer, gain = self.layer, self._gain.view(-1, 1, 1)
+        weight = layer.weight.detach().double()
+        mixed = on_rows(weight, len(gain), lambda rows: gain * torch.cholesky_solve(
+            rows.mT, self.factor).mT)
+        if layer.bias is None or not self.centred:
+            return combine(weight, mixed, layer.coefficients), layer.bias
+        shift = -self.alpha_bar**0.5 * shift_inputs(mixed, self.mean)  # W b_D
+        return (combine(weight, mixed, layer.coefficients),
+                layer.bias.detach().double() - layer.coefficients.c1 * shift)
 
     @property
     def bias(self) -> Tensor | None:
@@ -136,7 +156,8 @@ class Optimum:
         """The least L2 denoising loss any linear predictor can reach on these features, in [0, 1]:
         ``1 - (1 - abar) p trace(S^-1) / d``, mean over groups (1 at step 0, where no noise is mixed
         in)."""
-        trace = self.weight.diagonal(dim1=-2, dim2=-1).mean(-1)
+        self._factored()
+        trace = self._gain * trace_of_inverse(self.factor) / self.factor.shape[-1]
         return (1 - self.noise_share**0.5 * trace).mean().item()
 
     @torch.no_grad()
@@ -161,7 +182,7 @@ class Optimum:
 
 
 def optima(problems: Iterable[tuple[DenoiseLayer, Moments]]) -> Iterator[Optimum]:
-    """Solve many layers, those of one size together, a bounded number at a time.
+    """Factor the systems of many layers, those of one size together, a bounded number at a time.
 
     Args:
         problems: Layers and their moments, each read when its turn comes.
@@ -175,34 +196,65 @@ def optima(problems: Iterable[tuple[DenoiseLayer, Moments]]) -> Iterator[Optimum
         stack = waiting[moments.shape[1]]
         stack.append(optimum)
         if sum(each.system.numel() for each in stack) >= STACK:
-            yield from _solve_together(waiting.pop(moments.shape[1]))
+            yield from _factor_together(waiting.pop(moments.shape[1]))
     for stack in waiting.values():
-        yield from _solve_together(stack)
+        yield from _factor_together(stack)
 
 
-def _solve_together(stack: list[Optimum]) -> Iterator[Optimum]:
-    if len(stack) == 1:
-        inverse = invert(stack[0].system, stack[0].least)
-    else:
-        inverse = invert(torch.cat([each.system for each in stack]),
-                         torch.cat([each.least for each in stack]))
-    for each, part in zip(stack, inverse.split([len(each.system) for each in stack])):
-        yield each.solved(part)
+def _factor_together(stack: list[Optimum]) -> Iterator[Optimum]:
+    if len(stack) > 1:
+        factors = factor(*(torch.cat([getattr(each, name) for each in stack])
+                           for name in ('system', 'least', 'rounding')))
+        for each, part in zip(stack, factors.split([len(each.system) for each in stack])):
+            each.factor = part
+    yield from stack
 
 
-def invert(system: Tensor, least: Tensor) -> Tensor:
-    """``S^-1`` [n, d, d] of symmetric systems whose eigenvalues are at least ``least`` [n]; zero where
-    that is 0 (no noise, or features that are zero throughout). Where rounding of huge features hides
-    the bound, it is restored eigenvalue by eigenvalue."""
-    dead, bound = least <= 0, least.view(-1, 1, 1)
-    identity = torch.eye(system.shape[-1], dtype=system.dtype, device=system.device)
-    # Entries of S^-1 do not tell whether the bound holds: its largest eigenvalue may be d times the
-    # largest of them. That S less the bound has a factor does.
-    low = (torch.linalg.cholesky_ex(system - (1 - SLACK) * bound * identity).info > 0) & ~dead
-    usable = ~(low | dead).view(-1, 1, 1)
-    sound = system if usable.all() else torch.where(usable, system, identity)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(sound))
-    if low.any():
-        values, vectors = torch.linalg.eigh(system[low])
-        inverse[low] = (vectors / values.maximum(least[low].unsqueeze(-1)).unsqueeze(-2)) @ vectors.mT
-    return inverse.masked_fill_(dead.view(-1, 1, 1), 0.0)
+def factor(system: Tensor, least: Tensor, rounding: Tensor) -> Tensor:
+    """Cholesky factors [n, d, d] of symmetric systems whose eigenvalues are at least ``least`` [n]; the
+    identity where that is 0 (no noise, or features that are zero throughout). Where rounding of huge
+    features hides the bound, it is restored eigenvalue by eigenvalue.
+
+    Args:
+        system: ``S`` [n, d, d].
+        least: The bound [n].
+        rounding: What rounding may have taken from the eigenvalues [n].
+    """
+    dead = least <= 0
+    if dead.any():
+        identity = torch.eye(system.shape[-1], dtype=system.dtype, device=system.device)
+        system = torch.where(dead.view(-1, 1, 1), identity, system)
+    doubtful = (rounding > SURE * SLACK * least) & ~dead
+    if doubtful.any():
+        low = doubtful.clone()
+        low[doubtful] = _below(system[doubtful], (1 - SLACK) * least[doubtful])
+        if low.any():
+            values, vectors = torch.linalg.eigh(system[low])
+            raised = vectors * values.maximum(least[low].unsqueeze(-1)).unsqueeze(-2)
+            system = system.index_put((low, ), raised @ vectors.mT)
+    return torch.linalg.cholesky(system)
+
+
+def _below(system: Tensor, bound: Tensor) -> Tensor:
+    """Whether an eigenvalue of each system lies below its bound [n].
+
+    Entries of S^-1 do not tell: its largest eigenvalue may be d times the largest of them. That S less
+    the bound has a factor does.
+    """
+    system = system.clone()
+    system.diagonal(dim1=-2, dim2=-1).sub_(bound.unsqueeze(-1))
+    return torch.linalg.cholesky_ex(system).info > 0
+
+
+def trace_of_inverse(factors: Tensor) -> Tensor:
+    """``trace(S^-1)`` [n] from Cholesky factors of ``S`` [n, d, d], a few columns of their inverse at a
+    time: the sum of its squares."""
+    size = factors.shape[-1]
+    identity = torch.eye(size, COLUMNS, dtype=factors.dtype, device=factors.device)
+    total = 0.0
+    for start in range(0, size, COLUMNS):
+        columns = identity[:size - start, :min(COLUMNS, size - start)]
+        total = total + torch.linalg.solve_triangular(
+            factors[:, start:, start:], columns.expand(len(factors), -1, -1),
+            upper=False).square().sum((1, 2))
+    return total

@@ -17,6 +17,8 @@ from .predictor import NoisePredictor
 from .schedule import StepCoefficients
 from .train_noise import in_backward
 
+Fused = tuple[Tensor, Tensor | None]  # W' and b'
+
 
 class DenoiseLayer:
     """Mixed into a layer's own type by :func:`attach_`; ``weight`` and ``bias`` stay what they are.
@@ -38,7 +40,7 @@ class DenoiseLayer:
     eval_path: str
     observers: tuple
     observing: bool
-    held: tuple[Tensor, Tensor | None] | None  # fused weights that evaluation is to use
+    held: Fused | None  # fused weights that evaluation is to use
 
     def forward(self, *args: Tensor, **named: Tensor) -> Tensor:
         x = self._input(args, named)
@@ -76,7 +78,7 @@ class DenoiseLayer:
             x_hat = x_hat + c.c2 * _fresh_noise(self, x_hat)
         return x_hat.movedim(-1, self.channel_dim)
 
-    def folded(self) -> tuple[Tensor, Tensor | None]:
+    def folded(self) -> Fused:
         """``(W', b')`` in the layer's precision, differentiable in ``W`` and ``b``; the predictor
         is detached, so the task loss never trains it."""
         # Autocast would round I - C1 W_D to I in half precision; the product stays in the weight's.
@@ -85,7 +87,7 @@ class DenoiseLayer:
 
     @torch.no_grad()
     def fused_tensors(self, weight: Tensor | None = None, bias: Tensor | None = None,
-                      denoiser: NoisePredictor | None = None) -> tuple[Tensor, Tensor | None]:
+                      denoiser: NoisePredictor | None = None) -> Fused:
         """``(W', b')`` computed in float64 and cast once, from this layer's own tensors or from
         others of the same shapes (an EMA copy's, say). Nothing is changed."""
         if weight is None:
@@ -96,12 +98,13 @@ class DenoiseLayer:
                               self.coefficients)
         return fused.to(weight.dtype), None if bias is None else shifted.to(bias.dtype)
 
-    def checked_tensors(self, name: str, *source) -> tuple[Tensor, Tensor | None]:
+    def checked_tensors(self, name: str, *source, fused: Fused | None = None) -> Fused:
         """:meth:`fused_tensors`, if they can be written into the layer and are finite.
 
         Args:
             name: The layer's name, for messages.
             *source: See :meth:`fused_tensors`.
+            fused: ``(W', b')`` where they have been computed otherwise.
 
         Raises:
             ValueError: if the layer was changed after the conversion so that they cannot.
@@ -112,7 +115,7 @@ class DenoiseLayer:
             raise ValueError(f'{name}: its bias was taken away after the conversion, but its predictor '
                              f'has one that must be folded into it. Put a bias back (zeros will do), '
                              f'or convert the layer without one.')
-        weight, bias = self.fused_tensors(*source)
+        weight, bias = self.fused_tensors(*source) if fused is None else fused
         check_finite(name, weight, bias)
         return weight, None if bias is None else bias.detach()
 
@@ -130,13 +133,16 @@ class DenoiseLayer:
                     f'Undo that first: torch.nn.utils.parametrize.remove_parametrizations, '
                     f'torch.nn.utils.prune.remove or torch.nn.utils.remove_spectral_norm.')
 
-    def fuse(self) -> nn.Module:
+    def fuse(self, fused: Fused | None = None) -> nn.Module:
         """Write ``W'`` and ``b'`` into the layer, take the predictor away, return the plain layer.
+
+        Args:
+            fused: Them, where they have been computed otherwise.
 
         Raises:
             ValueError, FloatingPointError: see :meth:`checked_tensors`; the layer is then unchanged.
         """
-        return self.detach_(*self.checked_tensors(self.denoise_name))
+        return self.detach_(*self.checked_tensors(self.denoise_name, fused=fused))
 
     @torch.no_grad()
     def detach_(self, weight: Tensor, bias: Tensor | None) -> nn.Module:

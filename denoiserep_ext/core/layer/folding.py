@@ -1,6 +1,8 @@
 """The arithmetic of the fold: a predictor and a layer as one layer (method of the paper, fusion)."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -22,22 +24,36 @@ def fold(weight: Tensor, bias: Tensor | None, predictor: NoisePredictor,
         predictor: ``W_D`` [G, in / G, in / G] and ``b_D`` [G, in / G], or no ``b_D``.
         coefficients: Of the layer's step.
     """
-    c, fitted = coefficients, predictor.fitted.to(weight)
+    fitted = predictor.fitted.to(weight)
     mixed = map_inputs(weight, predictor.matrix(weight.dtype).detach())
-    folded = (1 + fitted * (c.identity - 1)) * weight - fitted * c.noise_weight * mixed
+    folded = combine(weight, mixed, coefficients, fitted)
     if bias is None or predictor.bias is None:
         return folded, bias
-    return folded, bias - fitted * c.c1 * shift_inputs(weight, predictor.bias.detach().to(weight))
+    shift = shift_inputs(weight, predictor.bias.detach().to(weight))
+    return folded, bias - fitted * coefficients.c1 * shift
+
+
+def combine(weight: Tensor, mixed: Tensor, coefficients: StepCoefficients,
+            fitted: Tensor | float = 1.0) -> Tensor:
+    """``W'`` from ``W`` and ``mixed = W W_D``."""
+    return ((1 + fitted * (coefficients.identity - 1)) * weight
+            - fitted * coefficients.noise_weight * mixed)
 
 
 def map_inputs(weight: Tensor, matrix: Tensor) -> Tensor:
     """``W[o, :, k] @ matrix[group of o]`` for every output channel o and kernel position k."""
     if weight.dim() == 2:
         return weight @ matrix[0]
-    groups, channels, _ = matrix.shape
+    return on_rows(weight, len(matrix), lambda rows: rows @ matrix)
+
+
+def on_rows(weight: Tensor, groups: int, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """A weight whose rows ``W[o, :, k]``, stacked group by group [G, rows, d], are changed."""
+    if weight.dim() == 2:
+        return change(weight.unsqueeze(0)).squeeze(0)
+    channels = weight.shape[1]
     rows = weight.flatten(2).mT.reshape(groups, -1, channels)
-    kernel = weight.shape[2] * weight.shape[3]
-    return (rows @ matrix).reshape(weight.shape[0], kernel, channels).mT.reshape(weight.shape)
+    return change(rows).reshape(weight.shape[0], -1, channels).mT.reshape(weight.shape)
 
 
 def shift_inputs(weight: Tensor, offset: Tensor) -> Tensor:

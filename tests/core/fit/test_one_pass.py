@@ -261,8 +261,8 @@ def test_equal_systems_are_solved_together_as_alone(monkeypatch):
     model = nn.Sequential(*[nn.Linear(6, 6) for _ in range(5)], nn.Linear(6, 3))
     convert_(model, DenoiseRepConfig(layers='all', noise='relative', step_stride=20))
     moments = collect_moments(model, [torch.randn(40, 6)])
-    calls, invert = [], module.invert
-    monkeypatch.setattr(module, 'invert', lambda s, least: calls.append(len(s)) or invert(s, least))
+    calls, factor = [], module.factor
+    monkeypatch.setattr(module, 'factor', lambda s, *rest: calls.append(len(s)) or factor(s, *rest))
     floors = solve_(model, moments)
     assert calls == [6]
     monkeypatch.setattr(module, 'STACK', 72)
@@ -274,18 +274,21 @@ def test_equal_systems_are_solved_together_as_alone(monkeypatch):
         assert Optimum(layer, moments[name]).floor() == pytest.approx(floors[name], rel=1e-12)
 
 
-def test_solving_and_fusing_layer_by_layer_is_fitting_then_fusing():
-    model = TinyNet()
-    convert_(model, DenoiseRepConfig(noise='relative', strength=0.3))
+@pytest.mark.parametrize('options', [{}, dict(noise='relative', strength=0.3), dict(step_stride=100)])
+def test_solving_and_fusing_layer_by_layer_is_fitting_then_fusing(options):
+    """Though no predictor is computed: in float64, where a predictor holds what is solved."""
+    model = TinyNet().double()
+    convert_(model, DenoiseRepConfig(layers='all', **options))
     twin = copy.deepcopy(model)
-    batches = torch.randn(2, 4, 3, 6, 6)
+    batches = torch.randn(2, 4, 3, 6, 6, dtype=torch.float64)
     moments = collect_moments(model, batches)
-    solve_(model, moments)
+    floors = solve_(model, moments)
     sizes = step_sizes(model)
     figures = solve_and_fuse_(twin, moments)
-    assert {name: size for name, (_, size) in figures.items()} == pytest.approx(sizes, rel=1e-4)
+    assert {name: size for name, (_, size) in figures.items()} == pytest.approx(sizes, rel=1e-10)
+    assert {name: floor for name, (floor, _) in figures.items()} == pytest.approx(floors, rel=1e-10)
     for key, value in fuse_(model).state_dict().items():
-        assert torch.equal(value, twin.state_dict()[key]), key
+        torch.testing.assert_close(twin.state_dict()[key], value, rtol=1e-11, atol=1e-11)
     assert not any(True for _ in denoise_layers(twin))
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from denoiserep_ext import DenoiseRepConfig, convert_, fit_one_pass_, fuse_
 from denoiserep_ext.core.fit.moments import Moments, resolution
 from denoiserep_ext.core.fit.one_pass import collect_moments, solve_, solve_and_fuse_
-from denoiserep_ext.core.fit.optimum import Optimum, invert
+from denoiserep_ext.core.fit.optimum import Optimum, factor, trace_of_inverse
 from denoiserep_ext.core.fit.running import RunningMoments
 from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.helpers import converted, moments_of
@@ -49,7 +49,7 @@ def test_the_bound_is_restored_where_a_factor_exists_and_no_entry_shows_it():
     values[0, 0] = 0.2
     systems = (vectors * values.unsqueeze(-2)) @ vectors.mT
     least = torch.ones(2, dtype=torch.float64)
-    inverse = invert(systems, least)
+    inverse = torch.cholesky_inverse(factor(systems, least, rounding=0.5 * least))
     expected = (vectors / values.clamp_min(1.0).unsqueeze(-2)) @ vectors.mT
     assert torch.linalg.inv(systems[0]).diagonal().max() < 1.0
     torch.testing.assert_close(inverse, expected, rtol=1e-10, atol=1e-12)
@@ -195,3 +195,12 @@ def test_predictors_of_single_layers_too_are_written_only_where_they_fit():
     assert not layer.denoiser.fitted and not layer.denoiser.weight.any()
     with pytest.raises(FloatingPointError, match='b_D'):
         solve_(nn.Sequential(layer), {'0': moments})
+
+
+@pytest.mark.parametrize('channels', [3, 255, 256, 300])
+def test_the_floor_takes_the_trace_of_the_inverse_from_the_factor(channels):
+    x = torch.randn(2, channels, 2 * channels, dtype=torch.float64)
+    systems = x @ x.mT / channels + torch.eye(channels, dtype=torch.float64)
+    found = trace_of_inverse(torch.linalg.cholesky(systems))
+    expected = torch.linalg.inv(systems).diagonal(dim1=-2, dim2=-1).sum(-1)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
