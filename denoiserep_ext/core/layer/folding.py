@@ -24,13 +24,41 @@ def fold(weight: Tensor, bias: Tensor | None, predictor: NoisePredictor,
         predictor: ``W_D`` [G, in / G, in / G] and ``b_D`` [G, in / G], or no ``b_D``.
         coefficients: Of the layer's step.
     """
-    fitted = predictor.fitted.to(weight)
-    mixed = map_inputs(weight, predictor.matrix(weight.dtype).detach())
-    folded = combine(weight, mixed, coefficients, fitted)
+    matrix = predictor.matrix(weight.dtype).detach()
+    fitted: Tensor | float = 1.0
+    if predictor.known_fitted:
+        folded = _Mixed.apply(weight, matrix, coefficients.identity, -coefficients.noise_weight)
+    else:
+        fitted = predictor.fitted.to(weight)
+        folded = combine(weight, map_inputs(weight, matrix), coefficients, fitted)
     if bias is None or predictor.bias is None:
         return folded, bias
     shift = shift_inputs(weight, predictor.bias.detach().to(weight))
     return folded, bias - fitted * coefficients.c1 * shift
+
+
+class _Mixed(torch.autograd.Function):
+    """``keep * W + mix * W W_D`` in one product each way: to multiply and add whole weights beside it
+    would cost as much again."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, matrix: Tensor, keep: float, mix: float) -> Tensor:
+        ctx.save_for_backward(matrix)
+        ctx.factors = keep, mix
+        return _mixed(weight, matrix, keep, mix)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        matrix, = ctx.saved_tensors
+        with torch.autocast(gradient.device.type, enabled=False):
+            return _mixed(gradient, matrix.mT, *ctx.factors), None, None, None
+
+
+def _mixed(weight: Tensor, matrix: Tensor, keep: float, mix: float) -> Tensor:
+    if weight.dim() == 2:
+        return torch.addmm(weight, weight, matrix[0], beta=keep, alpha=mix)
+    return on_rows(weight, len(matrix),
+                   lambda rows: torch.baddbmm(rows, rows, matrix, beta=keep, alpha=mix))
 
 
 def combine(weight: Tensor, mixed: Tensor, coefficients: StepCoefficients,

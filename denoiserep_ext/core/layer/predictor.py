@@ -48,7 +48,7 @@ class NoisePredictor(nn.Module):
         # A tensor, not a bool: it must follow whatever copies a model's tensors (EMA, checkpoints),
         # and multiplying by it costs no synchronisation with a GPU.
         self.register_buffer('fitted', torch.zeros((), **options))
-        self._active = False
+        self._fitted_since: int | None = None  # version of `fitted` that is known to be 1
         self.train_noise = TrainNoise() if train_noise else None
         self.trainable_(trainable)
 
@@ -99,16 +99,26 @@ class NoisePredictor(nn.Module):
         self.weight.copy_(weight)
         if self.bias is not None:
             self.bias.copy_(bias)
-        self.fitted.fill_(1.0)
-        return self
+        return self._mark_fitted_()
 
     @torch.no_grad()
     def activate_(self) -> NoisePredictor:
         """Mark a predictor in training as fitted. Later calls cost nothing."""
-        if not self._active:
-            self.fitted.fill_(1.0)
-            self._active = True
+        return self if self.known_fitted else self._mark_fitted_()
+
+    def _mark_fitted_(self) -> NoisePredictor:
+        self.fitted.fill_(1.0)
+        self._fitted_since = self.fitted._version
         return self
+
+    @property
+    def known_fitted(self) -> bool:
+        """Whether ``fitted`` is 1 for sure, without a look at the device where it is: it was set to 1,
+        and nothing has written to it since."""
+        return not torch.compiler.is_compiling() and self._fitted_since == self.fitted._version
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_fitted_since': None}  # a copy's tensors count their versions anew
 
     @torch.no_grad()
     def reset_(self) -> NoisePredictor:
@@ -117,14 +127,12 @@ class NoisePredictor(nn.Module):
             if name != 'down':
                 getattr(self, name).zero_()
         self.fitted.zero_()
-        self._active = False
         return self
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         # A plain checkpoint loads strictly into a converted model and leaves the predictors alone.
         if any(key.startswith(prefix) for key in state_dict):
             super()._load_from_state_dict(state_dict, prefix, *args)
-            self._active = False  # `fitted` says it now
 
     def extra_repr(self) -> str:
         rank = '' if self.rank is None else f', rank={self.rank}'
