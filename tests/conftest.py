@@ -26,7 +26,8 @@ def pytest_collection_modifyitems(config, items):
     if not config.getoption('--all'):
         matrix = pytest.mark.skip(reason='others of its kind are run by default: pass --all')
         for item in items:
-            if item.get_closest_marker('matrix'):  # not keywords: folders are among them
+            # Not keywords: folders are among them.
+            if item.get_closest_marker('matrix') or item.get_closest_marker('exhaustive'):
                 item.add_marker(matrix)
 
 
