@@ -6,6 +6,7 @@
 
 What is tested is the installed package: the tests run in a folder that holds no other.
 """
+import os
 import shutil
 from pathlib import Path
 
@@ -42,4 +43,5 @@ def core(session: nox.Session, torch: str) -> None:
     shutil.copy(ROOT / 'pytest.ini', folder)
     session.chdir(folder)
     session.run('python', '-c', VERSIONS)
-    session.run('python', '-m', 'pytest', *(session.posargs or ('tests/core', 'tests/models')))
+    session.run('python', '-m', 'pytest', '-n', str(os.cpu_count()), '--dist', 'worksteal',
+                *(session.posargs or ('tests/core', 'tests/models')))

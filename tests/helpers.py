@@ -1,6 +1,9 @@
 """Small builders that several tests need."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import pytest
 import torch
 from torch import nn
 
@@ -44,6 +47,13 @@ def solve_layer_(layer: DenoiseLayer, moments: Moments) -> Optimum:
     optimum = Optimum(layer, moments)
     layer.denoiser.set_(optimum.weight, optimum.bias)
     return optimum
+
+
+def first_of(values: Iterable, count: int = 1) -> list:
+    """Parameters of a test, the first ones by default and all of them with ``--all``."""
+    return [value if place < count else pytest.param(*(value if isinstance(value, tuple) else [value]),
+                                                     marks=pytest.mark.matrix)
+            for place, value in enumerate(values)]
 
 
 class TinyNet(nn.Module):

@@ -9,6 +9,7 @@ NOTEBOOK = ROOT / 'demo/denoise_a_finished_model.ipynb'
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_notebook_runs_and_denoises(tmp_path, monkeypatch):
     nbformat = pytest.importorskip('nbformat')
     nbclient = pytest.importorskip('nbclient')

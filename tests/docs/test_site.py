@@ -26,6 +26,7 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_builds_without_a_warning(site):
     out, done = site
     assert done.returncode == 0, done.stderr
@@ -35,6 +36,7 @@ def test_builds_without_a_warning(site):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_what_is_read_from_the_code_is_there(site):
     out, _ = site
     keys = text_of(out / 'reference/fastreid.html')
@@ -44,6 +46,7 @@ def test_what_is_read_from_the_code_is_there(site):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_commands_name_options_that_exist(site):
     known = helps(site[0] / 'reference/tools.html')
     seen = 0

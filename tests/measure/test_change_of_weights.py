@@ -1,8 +1,11 @@
 """The command that shows which changes of weights are too large, and the bound that it is for."""
+import pytest
+
 from denoiserep_ext.core.fit.sizes import LARGE
 from tests.measure import change_of_weights
 
 
+@pytest.mark.matrix
 def test_weak_noise_is_below_the_bound_and_harmless_and_strong_noise_is_not(
         real_data, capsys, recwarn):
     change_of_weights.main(['--quick'])

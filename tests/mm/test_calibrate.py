@@ -235,6 +235,7 @@ def calibrate_tool(*arguments, launcher=()):
                           env={**os.environ, 'OMP_NUM_THREADS': '1'})
 
 
+@pytest.mark.matrix
 def test_two_processes_take_the_moments_of_one(tmp_path, digits, baseline):
     """torchrun on gloo, to 1e-12, labelled embeddings included; every image once."""
     cfg = classifier_config(tmp_path / 'work', digits, backbone='resnet')

@@ -105,6 +105,7 @@ def test_the_judge_looks_at_features_and_at_class_scores(tmp_path, trained, kind
     assert (tmp_path / 'out.pth').exists() == ('files' in figures) == verdict['accepted']
 
 
+@pytest.mark.matrix
 def test_a_judged_file_scores_in_mim_test_without_this_package(tmp_path, trained):
     """The stock host says of it, clean, what the tool said; and the worse test images are those of
     tools/robustness.py."""
@@ -189,6 +190,7 @@ def test_a_lower_resolution_is_resized_by_the_pipeline_or_refused(tmp_path, trai
     assert not list(tmp_path.glob('no*'))
 
 
+@pytest.mark.matrix
 def test_two_processes_share_the_images(tmp_path, trained):
     """At every position and with a fixed ridge the shares add up to the whole."""
     cfg, checkpoint = trained('resnet')

@@ -39,14 +39,11 @@ DEFAULT = {
     ('mmpretrain/digits', 'vmamba-d48_1xb64_digits', 'baseline'),
     ('mmpretrain/cifar10', 'vit-d512-l6-p4_1xb128_cifar10', 'frozen'),
     ('mmpretrain/imagenet', 'vit-base-p16_32xb128-mae_in1k', 'joint'),
-    ('mmpretrain/imagenet', 'swinv2-tiny-w8_16xb64_in1k-256px', 'joint'),
     ('mmpretrain/pet', 'vit-base-p16_8xb8_pet-224px', 'alternate'),
     ('mmdet/scenes', 'mask-rcnn_r18-w16_fpn_1xb8_scenes', SHOWN),
     ('mmdet/coco', 'faster-rcnn_r50_fpn_1x_coco', 'joint'),
-    ('mmdet/coco', 'dino-4scale_r50_8xb2-12e_coco', 'alternate'),
     ('mmseg/scenes', 'fcn_r18-w16-d16_1xb16_scenes', SHOWN),
     ('mmseg/ade20k', 'segformer_mit-b0_8xb2-160k_ade20k-512x512', 'joint'),
-    ('mmseg/ade20k', 'vmamba-tiny-in1k-pre_upernet_8xb2-160k_ade20k-512x512', 'joint'),
 }
 # Sizes and data sets of models that are run elsewhere, and models run in one recipe.
 SISTER = re.compile('imagenet/(swin|swinv2|vmamba)-(small|base)|cub/(vit|swin)|pet/(?!vit)|swin-s-|'

@@ -5,6 +5,7 @@ import torch
 
 from denoiserep_ext import fused_state_dict, unconvert_
 from denoiserep_ext.core.layer.layers import denoise_layers
+from tests.helpers import first_of
 from tests.mm.dense import METRIC, dense_config, metrics, middle_and_last, retinanet_
 from tests.mm.helpers import build, equal, load, train, weights
 from tests.mm.test_hook import CpuAmpOptimWrapper, Spy  # noqa: F401  (registers them)
@@ -17,7 +18,8 @@ RECIPES = [dict(), dict(solver='sgd'), dict(recipe='frozen'), dict(recipe='froze
            dict(recipe='alternate'), dict(recipe='alternate', solver='sgd')]
 STRONG = dict(update='posterior', step_stride=5, noise='relative')
 each_kind = pytest.mark.parametrize('kind', KINDS)
-each_recipe = pytest.mark.parametrize('hook', RECIPES, ids=lambda h: '-'.join(h.values()) or 'joint')
+each_recipe = pytest.mark.parametrize('hook', first_of(RECIPES, 2),
+                                     ids=lambda h: '-'.join(h.values()) or 'joint')
 
 
 def with_period(hook, kind):
@@ -49,7 +51,7 @@ def test_checkpoints_are_plain_and_score_what_the_live_model_scored(
 
 
 @each_kind
-@pytest.mark.parametrize('solver', ['one_pass', 'sgd'])
+@pytest.mark.parametrize('solver', first_of(['one_pass', 'sgd']))
 def test_frozen_moves_nothing_but_predictors(tmp_path, scenes, dense_baseline, kind, solver):
     start = dense_baseline(kind)
     runner = train(dense_config(kind, tmp_path, scenes, load_from=start,
@@ -61,7 +63,7 @@ def test_frozen_moves_nothing_but_predictors(tmp_path, scenes, dense_baseline, k
 
 
 @each_kind
-@pytest.mark.parametrize('solver', ['one_pass', 'sgd'])
+@pytest.mark.parametrize('solver', first_of(['sgd', 'one_pass']))
 def test_alternate_trains_one_side_at_a_time(tmp_path, scenes, dense_baseline, kind, solver):
     snapshots = []
 
@@ -91,8 +93,8 @@ def test_control_and_joint_at_zero_strength_are_the_same_run(tmp_path, scenes, d
 
 
 @each_kind
-@pytest.mark.parametrize('hook', [dict(), dict(recipe='alternate', solver='sgd')],
-                         ids=['joint', 'alternate'])
+@pytest.mark.parametrize('hook', first_of([dict(recipe='alternate', solver='sgd'), dict()]),
+                         ids=['alternate', 'joint'])
 def test_resumed_run_equals_uninterrupted_run(tmp_path, scenes, dense_baseline, kind, hook):
     def config(name, **more):
         return dense_config(kind, tmp_path / name, scenes,

@@ -40,6 +40,7 @@ def ranks(tmp_path_factory, scenes, dense_baseline):
 
 
 @no_gpu
+@pytest.mark.matrix
 @pytest.mark.parametrize('kind', RUNS)
 def test_ranks_agree_and_a_resumed_run_equals_an_uninterrupted_one(ranks, kind):
     first, second = (torch.load(ranks / f'{kind}-rank{rank}.pt', weights_only=True)
@@ -52,7 +53,8 @@ def test_ranks_agree_and_a_resumed_run_equals_an_uninterrupted_one(ranks, kind):
 
 
 @no_gpu
-@pytest.mark.parametrize('kind', ['detector', 'segmentor'])
+@pytest.mark.matrix
+@pytest.mark.parametrize('kind', ['segmentor', 'detector'])
 def test_our_entry_trains_and_tests_in_two_cpu_processes(tmp_path, scenes, dense_baseline, kind):
     """tools/train.py and tools/test.py under torchrun; the config asks for SyncBN and NCCL."""
     cfg = dense_config(kind, tmp_path / 'run', scenes, load_from=dense_baseline(kind), hook={})

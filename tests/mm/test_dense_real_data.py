@@ -81,6 +81,7 @@ def dump(path):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 @pytest.mark.parametrize('model', [faster_rcnn, segformer], ids=lambda f: f.__name__)
 def test_plain_checkpoint_scores_in_the_stock_host_what_the_live_model_scored(
         real_data, tmp_path, model):

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 
 from denoiserep_ext.mm.generator_states import restore_, states
 from denoiserep_ext.mm.generators import KEY, Generators
+from tests.helpers import first_of
 from tests.kills.trial import differing
 from tests.mm.helpers import build, classifier_config, load, train
 
@@ -67,9 +68,9 @@ def config(work_dir, digits, workers, by_epoch, **overrides):
     return cfg
 
 
-@pytest.mark.parametrize('workers, by_epoch, hook', [
-    (0, True, {}), (2, True, {}), (-2, True, {}), (0, False, {}), (2, False, {}), (0, True, None),
-    (0, False, None)], ids=str)
+@pytest.mark.parametrize('workers, by_epoch, hook', first_of([
+    (2, True, {}), (0, False, None), (0, True, {}), (-2, True, {}), (0, False, {}), (2, False, {}),
+    (0, True, None)], 2), ids=str)
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, digits, baseline, workers, by_epoch,
                                                        hook):
     options = dict(load_from=baseline(), hook=hook)

@@ -26,8 +26,7 @@ FOLDERS = ('market1501', 'dukemtmc', 'msmt17', 'cuhk03-labelled', 'cuhk03-detect
 TRAINED = ('alternate', 'joint', 'frozen')
 SHOWN = 'frozen-corruption'  # nothing is trained
 MODELS = {'bot_r50', 'sbs_r50', 'osnet_x1', 'vit_s', 'vit_b', 'swin_t', 'vmamba_t'}
-DEFAULT = {('market1501', 'vit_s', 'alternate'), ('market1501', 'swin_t', 'joint'),
-           ('market1501', 'vmamba_t', 'frozen'), ('market1501', 'osnet_x1', None),
+DEFAULT = {('market1501', 'vit_s', 'alternate'), ('market1501', 'osnet_x1', None),
            ('dukemtmc', 'osnet_x1', 'joint'),
            ('msmt17', 'osnet_x1', 'joint'), ('cuhk03-detected', 'osnet_x1', 'joint'),
            ('vehicleid', 'osnet_x1', 'joint')}

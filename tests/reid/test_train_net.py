@@ -51,6 +51,7 @@ def test_train_then_evaluate_the_file_with_the_stock_architecture(tmp_path, conf
     assert scores(again) == scores(trained), 'with our architecture, too'
 
 
+@pytest.mark.matrix
 def test_two_cpu_processes_train_and_resume(tmp_path, config_file, baseline):
     def run_in_two(name, *options):
         return train_net('--config-file', config_file, '--num-gpus', '2', '--dist-url',
