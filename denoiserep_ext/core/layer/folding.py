@@ -26,7 +26,7 @@ def fold(weight: Tensor, bias: Tensor | None, predictor: NoisePredictor,
     """
     matrix = predictor.matrix(weight.dtype).detach()
     fitted: Tensor | float = 1.0
-    if predictor.known_fitted:
+    if not torch.compiler.is_compiling() and predictor.wholly_fitted:
         folded = _Mixed.apply(weight, matrix, coefficients.identity, -coefficients.noise_weight)
     else:
         fitted = predictor.fitted.to(weight)
@@ -57,8 +57,10 @@ class _Mixed(torch.autograd.Function):
 def _mixed(weight: Tensor, matrix: Tensor, keep: float, mix: float) -> Tensor:
     if weight.dim() == 2:
         return torch.addmm(weight, weight, matrix[0], beta=keep, alpha=mix)
-    return on_rows(weight, len(matrix),
-                   lambda rows: torch.baddbmm(rows, rows, matrix, beta=keep, alpha=mix))
+    mixed = on_rows(weight, len(matrix),
+                    lambda rows: torch.baddbmm(rows, rows, matrix, beta=keep, alpha=mix))
+    # Convolutions sum in an order that depends on the layout: it stays the weight's.
+    return torch.empty_like(weight).copy_(mixed)
 
 
 def combine(weight: Tensor, mixed: Tensor, coefficients: StepCoefficients,

@@ -48,7 +48,7 @@ class NoisePredictor(nn.Module):
         # A tensor, not a bool: it must follow whatever copies a model's tensors (EMA, checkpoints),
         # and multiplying by it costs no synchronisation with a GPU.
         self.register_buffer('fitted', torch.zeros((), **options))
-        self._fitted_since: int | None = None  # version of `fitted` that is known to be 1
+        self._read: tuple[int, bool] | None = None  # a version of `fitted`, and whether it is 1
         self.train_noise = TrainNoise() if train_noise else None
         self.trainable_(trainable)
 
@@ -104,21 +104,27 @@ class NoisePredictor(nn.Module):
     @torch.no_grad()
     def activate_(self) -> NoisePredictor:
         """Mark a predictor in training as fitted. Later calls cost nothing."""
-        return self if self.known_fitted else self._mark_fitted_()
+        return self if self.wholly_fitted else self._mark_fitted_()
 
     def _mark_fitted_(self) -> NoisePredictor:
         self.fitted.fill_(1.0)
-        self._fitted_since = self.fitted._version
+        self._read = self.fitted._version, True
         return self
 
     @property
-    def known_fitted(self) -> bool:
-        """Whether ``fitted`` is 1 for sure, without a look at the device where it is: it was set to 1,
-        and nothing has written to it since."""
-        return not torch.compiler.is_compiling() and self._fitted_since == self.fitted._version
+    def wholly_fitted(self) -> bool:
+        """Whether ``fitted`` is 1. The device is asked only where something has written to it since."""
+        version = self.fitted._version
+        if self._read is None or self._read[0] != version:
+            self._read = version, self.fitted.item() == 1
+        return self._read[1]
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_fitted_since': None}  # a copy's tensors count their versions anew
+        return {**self.__dict__, '_read': None}  # a copy's tensors count their versions anew
+
+    def _apply(self, *args, **options) -> NoisePredictor:
+        self._read = None  # and so do those moved or cast
+        return super()._apply(*args, **options)
 
     @torch.no_grad()
     def reset_(self) -> NoisePredictor:
@@ -133,6 +139,7 @@ class NoisePredictor(nn.Module):
         # A plain checkpoint loads strictly into a converted model and leaves the predictors alone.
         if any(key.startswith(prefix) for key in state_dict):
             super()._load_from_state_dict(state_dict, prefix, *args)
+            self._read = None  # the tensor may be another one
 
     def extra_repr(self) -> str:
         rank = '' if self.rank is None else f', rank={self.rank}'

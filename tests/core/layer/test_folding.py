@@ -34,31 +34,51 @@ def test_one_product_is_the_fold_and_has_its_gradients(plain, monkeypatch):
 
     calls, mixed = [], folding._mixed
     monkeypatch.setattr(folding, '_mixed', lambda *args: calls.append(args) or mixed(*args))
-    assert predictor.known_fitted
     quick = found()
     assert len(calls) >= 3  # forward, backward, and twice
-    predictor._fitted_since = None
+    monkeypatch.setattr(type(predictor), 'wholly_fitted', False)
     calls.clear()
     for one, other in zip(quick, found()):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     assert not calls
 
 
-def test_a_predictor_is_known_to_be_fitted_while_nobody_else_has_written_to_it():
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('plain', [layer for layer in LAYERS if isinstance(layer, nn.Conv2d)], ids=str)
+def test_folded_weights_lie_in_memory_as_the_weights_do(plain, layout):
+    """Convolutions compute other last digits in another layout than that of a loaded checkpoint."""
+    layer, _ = fitted(copy.deepcopy(plain).to(memory_format=layout))
+    weight, _ = layer.folded()
+    weight.sum().backward()
+    for value in (weight, layer.fused_tensors()[0], layer.weight.grad):
+        assert value.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize('change', [
+    lambda p: p.reset_(), lambda p: p.fitted.lerp_(torch.zeros_like(p.fitted), 0.5),
+    lambda p: p.load_state_dict({**p.state_dict(), 'fitted': torch.tensor(0.5)}),
+    lambda p: p.load_state_dict({**p.state_dict(), 'fitted': torch.tensor(0.5)}, assign=True),
+    lambda p: p.float().fitted.mul_(0.5)])
+@pytest.mark.parametrize('copied', [lambda p: p, copy.deepcopy, 'a file'])
+def test_whether_a_predictor_is_fitted_follows_whoever_writes_to_it(change, copied):
     predictor = fitted(nn.Linear(6, 4))[1]
-    assert predictor.known_fitted
-    state = copy.deepcopy(predictor.state_dict())
-    buffer = io.BytesIO()
-    torch.save(predictor, buffer)
-    buffer.seek(0)
-    for copied in (copy.deepcopy(predictor), torch.load(buffer, weights_only=False)):
-        assert copied.fitted == 1 and not copied.known_fitted
-        assert copied.activate_().known_fitted
-    predictor.fitted.lerp_(torch.zeros_like(predictor.fitted), 0.5)  # as an average of weights does
-    assert not predictor.known_fitted
-    predictor.activate_()
-    for change in (predictor.reset_, lambda: predictor.load_state_dict(state), predictor.float):
-        assert predictor.known_fitted
-        change()
-        assert not predictor.known_fitted
-        predictor.activate_()
+    if copied == 'a file':
+        buffer = io.BytesIO()
+        torch.save(predictor, buffer)
+        buffer.seek(0)
+        other = torch.load(buffer, weights_only=False)
+    else:
+        other = copied(predictor)
+    assert predictor.wholly_fitted
+    change(other)
+    assert not other.wholly_fitted and other.fitted < 1
+    assert other.activate_().wholly_fitted and other.fitted == 1
+    assert predictor.wholly_fitted
+
+
+def test_the_device_is_not_asked_again_while_nobody_has_written(monkeypatch):
+    layer, predictor = fitted(nn.Linear(6, 4))
+    monkeypatch.setattr(torch.Tensor, 'item', None)
+    layer.folded()
+    predictor.set_(torch.ones_like(predictor.weight), torch.ones_like(predictor.bias))
+    layer.folded()
