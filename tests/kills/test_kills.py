@@ -71,6 +71,7 @@ def toy(tmp_path):
     return trial
 
 
+@pytest.mark.matrix
 def test_a_sound_program_survives(toy):
     tally = toy('whole').kill(4)
     assert (tally.tried, tally.survived, tally.failures) == (4, 4, [])

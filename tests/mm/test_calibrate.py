@@ -123,6 +123,7 @@ def test_centred_features_leave_the_classifier_as_it_is(tmp_path, digits, baseli
         calibrate(free, tmp_path / 'no.pth', Denoising('within_class', 1.0, centred=True), PassOptions())
 
 
+@pytest.mark.matrix
 def test_files_score_in_mim_test_without_this_package(tmp_path, digits, baseline):
     """What the stock host scores with both files is what the tool's own evaluation said."""
     cfg = classifier_config(tmp_path / 'work', digits)

@@ -38,7 +38,6 @@ DEFAULT = {
     ('mmpretrain/digits', 'vit-tiny_1xb64_digits', SHOWN),
     ('mmpretrain/digits', 'vmamba-d48_1xb64_digits', 'baseline'),
     ('mmpretrain/cifar10', 'vit-d512-l6-p4_1xb128_cifar10', 'frozen'),
-    ('mmpretrain/imagenet', 'vit-base-p16_32xb128-mae_in1k', 'joint'),
     ('mmpretrain/pet', 'vit-base-p16_8xb8_pet-224px', 'alternate'),
     ('mmdet/scenes', 'mask-rcnn_r18-w16_fpn_1xb8_scenes', SHOWN),
     ('mmdet/coco', 'faster-rcnn_r50_fpn_1x_coco', 'joint'),

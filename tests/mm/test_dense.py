@@ -184,7 +184,7 @@ PARTS = {'detector': dict(backbone='auto', neck='all', rpn_head='all', roi_head=
 
 
 @each_kind
-@pytest.mark.parametrize('solver', ['one_pass', 'sgd'])
+@pytest.mark.parametrize('solver', first_of(['one_pass', 'sgd']))
 def test_neck_and_heads_on_request(tmp_path, scenes, dense_baseline, kind, solver):
     """Part by part, resumed and tested; the last layers of heads are left alone."""
     hook = dict(layers=PARTS[kind], solver=solver, **STRONG)

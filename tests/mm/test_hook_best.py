@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from denoiserep_ext.core.files.plain import KEY
@@ -11,6 +12,7 @@ from tests.mm.helpers import equal, load
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.matrix
 def test_the_best_checkpoint_holds_the_moments_of_all_processes(tmp_path, digits, baseline):
     """It is saved after an evaluation, between two regular checkpoints."""
     result = subprocess.run(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.mm.helpers import equal, weights
@@ -11,6 +12,7 @@ from tests.mm.helpers import equal, weights
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.matrix
 def test_ranks_share_the_images_and_end_with_the_weights_written(tmp_path, digits, baseline):
     result = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',

@@ -114,6 +114,7 @@ def test_within_class_noise_through_every_head(tmp_path, trained, head):
     assert (expected - before).abs().max() > 1e-2
 
 
+@pytest.mark.matrix
 def test_files_score_in_stock_fastreid_what_the_tool_says(tmp_path, digits, trained):
     config, checkpoint = trained()
     host = FastReID(config, checkpoint, DATA)

@@ -62,6 +62,7 @@ def test_the_written_file_is_the_walk_by_hand(tmp_path, config, baseline):
     assert changed and all(key.startswith('backbone.') for key in changed)
 
 
+@pytest.mark.matrix
 def test_a_sweep_scores_as_stock_fastreid_and_tools_robustness_do(tmp_path, config, baseline, digits):
     host = pair_host(config, baseline, DataOptions(images=40, val_images=100), validating=True)
     figures = calibrate(host, tmp_path / 'out.pth', UNJUDGED, PairOptions([NOISE]),

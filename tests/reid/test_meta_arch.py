@@ -39,7 +39,7 @@ MODELS = {
             'MODEL.HEADS.EMBEDDING_DIM', 16],
     'moco': [*backbone('build_osnet_backbone', 'x0_25', 128), 'MODEL.DENOISEREP.META_ARCH', 'MoCo'],
 }
-LIGHT = ('osnet', 'transreid-vit-s', 'transreid-vit-s-ics', 'swin-t', 'moco')
+LIGHT = ('osnet', 'transreid-vit-s', 'moco')
 
 
 def images(count=3, seed=0):

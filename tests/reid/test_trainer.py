@@ -9,12 +9,13 @@ from torch import nn
 from denoiserep_ext.core.files.plain import KEY
 from denoiserep_ext.core.layer.layers import denoise_layers
 from denoiserep_ext.reid import Trainer
+from tests.helpers import first_of
 from tests.reid.helpers import EPOCH, assert_same_state, load, reid_config, stock_model, train
 
 D = 'MODEL.DENOISEREP.'
 DEFAULT = ('joint', 'one_pass'), ('alternate', 'sgd'), ('frozen', 'one_pass')
-RECIPES = [pytest.param(*pair, marks=[] if pair in DEFAULT else [pytest.mark.matrix]) for pair in
-           itertools.product(('joint', 'alternate', 'frozen'), ('one_pass', 'sgd'))]
+EVERY = list(itertools.product(('joint', 'alternate', 'frozen'), ('one_pass', 'sgd')))
+RECIPES = [pytest.param(*pair, marks=[] if pair in DEFAULT else [pytest.mark.matrix]) for pair in EVERY]
 
 
 def started(tmp_path, digits, baseline, *overrides):
@@ -109,7 +110,7 @@ def test_zero_strength_is_the_control(tmp_path, digits, baseline):
     assert KEY in ours and KEY not in control
 
 
-@pytest.mark.parametrize('recipe, solver', RECIPES)
+@pytest.mark.parametrize('recipe, solver', first_of(EVERY))
 def test_resumed_is_uninterrupted(tmp_path, digits, baseline, recipe, solver):
     def config(which):
         return reid_config(tmp_path / which, digits, 'MODEL.WEIGHTS', baseline, D + 'RECIPE', recipe,
@@ -145,7 +146,7 @@ def test_best_checkpoint_survives_a_resume(tmp_path, digits, baseline):
     assert load(tmp_path / 'model_best.pth')['metric'] == 1000.0
 
 
-@pytest.mark.parametrize('content', ['cut', 'no metric'])
+@pytest.mark.parametrize('content', first_of(['cut', 'no metric']))
 def test_a_damaged_best_checkpoint_does_not_keep_from_resuming(tmp_path, digits, baseline, content,
                                                                caplog):
     def config():

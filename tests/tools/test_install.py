@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import HEARING
+from tests.helpers import HEARING, first_of
 
 ROOT = Path(__file__).parents[2]
 # Stands for python3.11 and for the Python of the environment it makes. mmcv is "compiled" in four files.
@@ -93,7 +93,7 @@ def test_a_wheel_that_is_not_there_is_refused_before_anything_is_installed(check
     assert not (checkout[0] / 'calls').exists()
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize('number', first_of([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
 def test_an_interruption_ends_the_compilers_and_says_how_to_go_on(checkout, number):
     folder, environment = checkout
     seconds = f'7.{os.getpid()}{int(number)}'  # no other test's
