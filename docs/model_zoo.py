@@ -15,6 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -96,7 +97,7 @@ def models_of(entry: dict[str, Any]) -> dict[str, list[Model]]:
 
 @cache
 def metafiles(host: str) -> dict[str, dict[str, Any]]:
-    """What a host's metafiles say, by address of the checkpoint."""
+    """What a host's metafiles say, by :func:`place` of the checkpoint."""
     spec = find_spec(host)
     if spec is None:
         raise ImportError(f'{host} is not installed, and its metafiles are read: bash tools/install.sh')
@@ -105,8 +106,13 @@ def metafiles(host: str) -> dict[str, dict[str, Any]]:
         content = yaml.safe_load(path.read_text())
         for model in content['Models'] if isinstance(content, dict) else content:
             if isinstance(model.get('Weights'), str):
-                found[model['Weights']] = model
+                found[place(model['Weights'])] = model
     return found
+
+
+def place(address: str) -> str:
+    """What the addresses of one checkpoint on several servers have in common."""
+    return urlsplit(address).path
 
 
 def published(entry: dict[str, Any], model: Model) -> tuple[str, str]:
@@ -114,8 +120,8 @@ def published(entry: dict[str, Any], model: Model) -> tuple[str, str]:
     none."""
     control, host = model.configs.get('control'), entry['folder'].partition('/')[0]
     start = control and re.search("load_from = '(.*?)'", (ROOT / control).read_text()).group(1)
-    if start in (metafiles(host) if host in HOSTS else {}):
-        meta = metafiles(host)[start]
+    if start and place(start) in (metafiles(host) if host in HOSTS else {}):
+        meta = metafiles(host)[place(start)]
         scores: dict[str, float] = {}
         results = meta['Results']
         for result in results if isinstance(results, list) else [results]:

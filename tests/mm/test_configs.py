@@ -239,7 +239,8 @@ def test_start_is_published_or_trained_by_a_config_beside(key):
         assert start == VMAMBA.get(host, size and f'checkpoints/{size[0]}_in1k.pth')
         baseline = read(CONFIGS[folder, stem, 'baseline'])
     else:
-        baseline = read(f"{host}::{ZOO['metafiles'](host)[start]['Config'].removeprefix('configs/')}")
+        published = ZOO['metafiles'](host)[ZOO['place'](start)]
+        baseline = read(f"{host}::{published['Config'].removeprefix('configs/')}")
     assert without(cfg['model'], 'pretrained') == without(baseline['model'], 'pretrained')
     assert '://' in (cfg['model'].get('pretrained') or '://'), 'no file that the user has to make'
     assert rate(cfg) == pytest.approx(rate(baseline) / 10)
