@@ -54,7 +54,8 @@ class Generators(Hook):
             self._workers = Workers.watch(loader, own and own['workers'])
         elif own is not None:  # the loop loads what has been trained on once more, to pass over it
             loop = runner.train_loop
-            loop.dataloader_iterator = _restored_after(loop.dataloader_iterator, runner.iter, own)
+            passed = 0 if getattr(loop, 'fast_forward_on_resume', False) else runner.iter
+            loop.dataloader_iterator = RestoredAfter(loop.dataloader_iterator, passed, own)
 
     def before_train_epoch(self, runner) -> None:
         if self._resumed is not None and by_epoch(runner):
@@ -95,9 +96,29 @@ class Generators(Hook):
         return None
 
 
-def _restored_after(batches: Iterator[Any], count: int, saved: dict) -> Iterator[Any]:
-    """Batches; after so many the generators are put back."""
-    for _ in range(count):
-        yield next(batches)
-    restore_(saved)
-    yield from batches
+class RestoredAfter:
+    """Batches of an iteration-based loop; after so many the generators are put back.
+
+    Args:
+        batches: The loop's iterator.
+        count: Batches that have been trained on and are loaded once more, >= 0.
+        saved: States of the generators.
+    """
+
+    def __init__(self, batches: Iterator[Any], count: int, saved: dict) -> None:
+        self._batches, self._left, self._saved = batches, count, saved
+
+    def __iter__(self) -> RestoredAfter:
+        return self
+
+    def __next__(self) -> Any:
+        if self._left == 0:
+            restore_(self._saved)
+        self._left -= 1
+        return next(self._batches)
+
+    def skip_iter(self, count: int) -> None:
+        """Pass over batches, as the loop of OneDL's mmengine asks for. They are loaded: a sampler that
+        skips them leaves generators and loading processes behind."""
+        for _ in range(count):
+            next(self)
