@@ -10,6 +10,7 @@ from torch import nn
 from tests.docs.pages import PAGES, blocks, name_of
 
 WITH_CODE = [path for path in PAGES if blocks(path, 'python')]
+SLOW = ('any_model.md', )
 # Smaller, and not downloaded.
 REPLACED = (('vit_small', 'vit_tiny'), ('pretrained=True', 'pretrained=False'))
 
@@ -49,7 +50,9 @@ def build_what_it_configures(scope: dict) -> int:
     return len(built)
 
 
-@pytest.mark.parametrize('path', WITH_CODE, ids=name_of)
+@pytest.mark.parametrize('path', [
+    pytest.param(path, marks=[pytest.mark.matrix] if path.name in SLOW else []) for path in WITH_CODE],
+    ids=name_of)
 def test_python_blocks_run(path, folder_of_images):
     for module in ('timm', 'mmpretrain', 'onnx'):
         if re.search(rf'^(import|from) {module}\b', '\n'.join(blocks(path, 'python')), re.M):

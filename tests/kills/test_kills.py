@@ -13,7 +13,6 @@ import torch
 pytest.importorskip('mmpretrain', reason='needs mmpretrain (bash tools/install.sh)')
 pytest.importorskip('fastreid', reason='needs FastReID (bash tools/install.sh)')
 
-from tests.helpers import first_of  # noqa: E402
 from tests.kills.killing import run  # noqa: E402
 from tests.kills.runs import Run  # noqa: E402
 from tests.kills.trial import Trial, differing  # noqa: E402
@@ -49,7 +48,8 @@ def kills(times, *names):
     return int(tried), int(survived)
 
 
-@pytest.mark.parametrize('times, name', first_of([(1, 'joint'), (2, 'shares')]))
+@pytest.mark.matrix
+@pytest.mark.parametrize('times, name', [(1, 'joint'), (2, 'shares')])
 def test_a_few_kills(times, name):
     assert kills(times, name) == (times, times)
 
@@ -77,6 +77,7 @@ def test_a_sound_program_survives(toy):
     assert (tally.tried, tally.survived, tally.failures) == (4, 4, [])
 
 
+@pytest.mark.matrix
 def test_half_a_file_at_a_final_name_is_told(toy):
     tally = toy('broken').kill(4)
     assert tally.tried > tally.survived and 'is half a file' in ''.join(tally.failures)

@@ -1,25 +1,15 @@
 from functools import cache
-from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip('mmpretrain', reason='needs mmpretrain (bash tools/install.sh)')
 
-from mmengine.config import config as config_module  # noqa: E402
 from mmengine.config import utils as config_utils  # noqa: E402
-from mmengine.dataset import base_dataset  # noqa: E402
-from mmengine.runner import runner as runner_module  # noqa: E402
 
 from denoiserep_ext.mm.stacks import repair_package_names  # noqa: E402
 
 repair_package_names()  # tests read stock configs by themselves, too
 config_utils.load = cache(config_utils.load)  # 'host::' reads all metafiles of the host
-
-# Half the time of a short run in mmengine is spent on what no test looks at: laying out a config several
-# times over, asking the compiler for its version, and collecting garbage for every data set.
-config_module.FormatCode = lambda text, **_: (text, False)
-runner_module.collect_env = cache(runner_module.collect_env)
-base_dataset.gc = SimpleNamespace(collect=lambda: None)
 
 
 @pytest.fixture(scope='session')

@@ -1,4 +1,4 @@
-"""Run by two processes: train every recipe under DDP on gloo, note what each rank ended with."""
+"""Run by two processes: train recipes under DDP on gloo, note what each rank ended with."""
 import sys
 from pathlib import Path
 
@@ -35,11 +35,11 @@ def config(out: Path, digits: Path, name: str, run: str, **more):
     return cfg
 
 
-def main(out: str, digits: str, vit: str, resnet: str) -> None:
+def main(out: str, digits: str, vit: str, resnet: str, *names: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group('gloo')
     out, digits, baselines = Path(out), Path(digits), {'vit': vit, 'resnet': resnet}
-    for name in RECIPES:
+    for name in names:
         runner = train(config(out, digits, name, 'whole', load_from=baselines[backbone_of(name)]))
         torch.save(state(runner), out / f'{name}-rank{dist.get_rank()}.pt')
         train(config(out, digits, name, 'resumed', resume=True,

@@ -9,6 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from tests.mm import quick  # noqa: F401
+
 HOOK = 'denoiserep_ext.DenoiseRepHook'
 
 

@@ -70,7 +70,7 @@ def config(work_dir, digits, workers, by_epoch, **overrides):
 
 @pytest.mark.parametrize('workers, by_epoch, hook', first_of([
     (2, True, {}), (0, False, None), (0, True, {}), (-2, True, {}), (0, False, {}), (2, False, {}),
-    (0, True, None)], 2), ids=str)
+    (0, True, None)]), ids=str)
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, digits, baseline, workers, by_epoch,
                                                        hook):
     options = dict(load_from=baseline(), hook=hook)

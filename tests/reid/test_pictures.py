@@ -64,6 +64,7 @@ def test_distances_are_told_as_the_area_under_the_roc_curve(tmp_path):
     assert not list(tmp_path.glob('*.partial*'))
 
 
+@pytest.mark.matrix
 def test_tool_draws_any_pair(tmp_path, digits, baseline):
     config = tmp_path / 'c.yml'
     config.write_text(reid_config(tmp_path, digits).dump())
