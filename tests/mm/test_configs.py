@@ -2,7 +2,8 @@
 
 A run is two iterations of the real Runner and one evaluation. By default that is ``DEFAULT``; with
 ``--all`` every recipe of every model, of which sizes and data sets of what is run elsewhere are marked
-``exhaustive``. Controls are not run: they are ``joint`` configs without the hook, which is read.
+``exhaustive``. Controls are not run: they are ``joint`` configs without the hook, which is read. What
+is read by default is every recipe of the models of ``DEFAULT``; with ``--all``, of all.
 """
 import json
 import re
@@ -44,6 +45,8 @@ DEFAULT = {
     ('mmseg/scenes', 'fcn_r18-w16-d16_1xb16_scenes', SHOWN),
     ('mmseg/ade20k', 'segformer_mit-b0_8xb2-160k_ade20k-512x512', 'joint'),
 }
+# Every recipe of these models is read by default.
+READ = {key for key in CONFIGS if key[:2] in {other[:2] for other in DEFAULT}}
 # Sizes and data sets of models that are run elsewhere, and models run in one recipe.
 SISTER = re.compile('imagenet/(swin|swinv2|vmamba)-(small|base)|cub/(vit|swin)|pet/(?!vit)|swin-s-|'
                     'flowers102/(?!swinv2)|vmamba-([sb]|small|base)[-_]|fcn_r101|fcn_r50.*160k|mit-b1')
@@ -62,10 +65,15 @@ def marks(key):
     return [pytest.mark.matrix, *([pytest.mark.exhaustive] if rest else [])]
 
 
-def each(*kinds, marked=False):
+def some(key):
+    """Marks of a test that reads a config: a few of them by default."""
+    return [] if key in READ else [pytest.mark.matrix]
+
+
+def each(*kinds, marks=some):
     """Parametrize by the keys of configs of some kinds."""
     return pytest.mark.parametrize('key', [
-        pytest.param(key, id=str(path), marks=marks(key) if marked else [])
+        pytest.param(key, id=str(path), marks=marks(key))
         for key, path in CONFIGS.items() if key[-1] in kinds])
 
 
@@ -97,7 +105,7 @@ def config(key, data, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@each('baseline', 'joint', 'alternate', 'frozen', marked=True)
+@each('baseline', 'joint', 'alternate', 'frozen', marks=marks)
 def test_config_trains_and_evaluates(key, config, tmp_path):
     folder, _, kind = key
     host = folder.partition('/')[0]
@@ -119,7 +127,7 @@ def test_config_trains_and_evaluates(key, config, tmp_path):
 
 
 @pytest.mark.slow
-@each(SHOWN, marked=True)
+@each(SHOWN, marks=marks)
 def test_config_takes_out_noise_that_is_shown(key, config, tmp_path):
     hook, = [h for h in config.custom_hooks if h['type'].endswith('DenoiseRepHook')]
     shrink_(config, SHOWN)

@@ -201,6 +201,7 @@ def test_bad_plans_are_refused_before_anything_is_trained(tmp_path, words, reaso
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_a_real_run_and_its_restart(tmp_path):
     write_image_folder(tmp_path / 'data/digits')
     words = [RESNET, '--seeds', '0', '--corruptions', 'contrast', '--others', 'pixelate',
