@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing and runs the tests. Options are passed on to pytest.
-#   bash tools/run_tests.sh                  one recipe of every config, on the official stack
-#   bash tools/run_tests.sh --all            every recipe, and more architectures of each host
+#   bash tools/run_tests.sh                  one test of a kind, on the official stack: about 10 minutes
+#   bash tools/run_tests.sh --all            all: every recipe, and more architectures of each host
 #   bash tools/run_tests.sh --stack onedl    the same on the OneDL stack
 #   DENOISEREP_FUZZ=long                     20 times as many drawn layers
 #   DENOISEREP_TEST_DATA=FOLDER              real data and weights; tests that need it are skipped without
