@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 
 from denoiserep_ext.mm.generator_states import restore_, states
-from denoiserep_ext.mm.generators import KEY, Generators
+from denoiserep_ext.mm.generators import KEY, Generators, RestoredAfter
 from tests.helpers import first_of
 from tests.kills.trial import differing
 from tests.mm.helpers import build, classifier_config, load, train
@@ -117,3 +117,22 @@ def test_a_checkpoint_without_states_is_announced(tmp_path, digits, baseline):
     runner.train()
     assert any('holds no states of random generators' in line for line in log), log
     assert any(isinstance(hook, Generators) for hook in runner.hooks)
+
+
+@pytest.mark.parametrize('passed', [3, 0])
+def test_batches_passed_over_are_loaded_and_the_generators_put_back_behind_them(monkeypatch, passed):
+    """One by one as mmengine's loop does, or by ``skip_iter`` as OneDL's."""
+    events = []
+    monkeypatch.setattr('denoiserep_ext.mm.generators.restore_', events.append)
+
+    def batches():
+        for number in range(9):
+            events.append(number)
+            yield number
+
+    for skip in (lambda it: it.skip_iter(passed), lambda it: [next(it) for _ in range(passed)]):
+        events.clear()
+        restored = RestoredAfter(batches(), passed, 'states')
+        skip(restored)
+        assert [next(restored), next(restored)] == [passed, passed + 1]
+        assert events == [*range(passed), 'states', passed, passed + 1]
