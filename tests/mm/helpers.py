@@ -12,6 +12,15 @@ from mmengine.runner import Runner
 from tests.mm import quick  # noqa: F401
 
 HOOK = 'denoiserep_ext.DenoiseRepHook'
+# Options of the hook.
+RECIPES = [dict(), dict(solver='sgd'), dict(recipe='frozen'), dict(recipe='frozen', solver='sgd'),
+           dict(recipe='alternate', period=1), dict(recipe='alternate', period=1, solver='sgd')]
+STRONG = dict(update='posterior', step_stride=10, noise='relative')
+
+
+def ids(options: dict) -> str:
+    """Name of a test with such options of the hook."""
+    return '-'.join(map(str, options.values())) or 'default'
 
 
 def classifier_config(work_dir: Path, digits: Path, *, backbone: str = 'vit', epochs: int = 2,

@@ -76,7 +76,7 @@ def by_hand(cfg, checkpoint, host, kind):
     return model
 
 
-@pytest.mark.parametrize('kind', first_of(['vit', 'detector', 'resnet', 'vmamba', 'segmentor'], 2))
+@pytest.mark.parametrize('kind', first_of(['detector', *CLASSIFIERS, 'segmentor'], 2))
 def test_the_written_file_is_the_walk_by_hand(tmp_path, trained, kind):
     cfg, checkpoint = trained(kind)
     host = pair_host(cfg, checkpoint, DataOptions(images=40, batch_size=8))

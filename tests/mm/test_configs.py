@@ -55,7 +55,8 @@ ONCE = re.compile('deit-small|cub/vmamba|pet/vit|flowers102/swinv2|vit_vit-b16')
 WALKED = re.compile('imagenet/(vit-base|swinv2-tiny|vmamba-tiny)|mit-b0|/resnet18|fcn_r18|mask-rcnn_r18')
 
 
-def marks(key):
+def of_a_run(key):
+    """Marks of a test that runs a config."""
     folder, stem, kind = key
     if key in DEFAULT:
         return []
@@ -65,12 +66,12 @@ def marks(key):
     return [pytest.mark.matrix, *([pytest.mark.exhaustive] if rest else [])]
 
 
-def some(key):
-    """Marks of a test that reads a config: a few of them by default."""
+def of_a_reading(key):
+    """Marks of a test that reads a config."""
     return [] if key in READ else [pytest.mark.matrix]
 
 
-def each(*kinds, marks=some):
+def each(*kinds, marks=of_a_reading):
     """Parametrize by the keys of configs of some kinds."""
     return pytest.mark.parametrize('key', [
         pytest.param(key, id=str(path), marks=marks(key))
@@ -105,7 +106,7 @@ def config(key, data, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@each('baseline', 'joint', 'alternate', 'frozen', marks=marks)
+@each('baseline', 'joint', 'alternate', 'frozen', marks=of_a_run)
 def test_config_trains_and_evaluates(key, config, tmp_path):
     folder, _, kind = key
     host = folder.partition('/')[0]
@@ -127,7 +128,7 @@ def test_config_trains_and_evaluates(key, config, tmp_path):
 
 
 @pytest.mark.slow
-@each(SHOWN, marks=marks)
+@each(SHOWN, marks=of_a_run)
 def test_config_takes_out_noise_that_is_shown(key, config, tmp_path):
     hook, = [h for h in config.custom_hooks if h['type'].endswith('DenoiseRepHook')]
     shrink_(config, SHOWN)

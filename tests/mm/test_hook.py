@@ -13,15 +13,18 @@ from torch import nn
 from denoiserep_ext import fused_state_dict, unconvert_
 from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.helpers import first_of
-from tests.mm.helpers import HOOK, build, classifier_config, equal, load, train, weights
-
-RECIPES = [dict(), dict(solver='sgd'), dict(recipe='frozen'), dict(recipe='frozen', solver='sgd'),
-           dict(recipe='alternate', period=1), dict(recipe='alternate', period=1, solver='sgd')]
-STRONG = dict(update='posterior', step_stride=10, noise='relative')
-
-
-def ids(options):
-    return '-'.join(map(str, options.values())) or 'default'
+from tests.mm.helpers import (
+    HOOK,
+    RECIPES,
+    STRONG,
+    build,
+    classifier_config,
+    equal,
+    ids,
+    load,
+    train,
+    weights,
+)
 
 
 @HOOKS.register_module(force=True)
@@ -179,45 +182,6 @@ def test_ema_that_copied_too_early_is_refused(tmp_path, digits):
         train(cfg)
 
 
-RESUMED = [dict(hook) for hook in RECIPES]
-
-
-@pytest.mark.parametrize('hook', first_of(RESUMED, 3), ids=ids)
-@pytest.mark.parametrize('ema', [False, True])
-def test_resumed_run_equals_uninterrupted_run(tmp_path, digits, baseline, hook, ema):
-    def config(name, **more):
-        cfg = classifier_config(tmp_path / name, digits, backbone='resnet', epochs=4,
-                                hook={'interval': 3, **hook, **STRONG}, **more)
-        if ema:
-            cfg.custom_hooks.append(dict(type='EMAHook'))
-        return cfg
-
-    train(config('whole', load_from=baseline('resnet')))
-    resumed = train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/epoch_2.pth')))
-    assert resumed.epoch == 4
-    whole, again = load(tmp_path / 'whole/epoch_4.pth'), load(tmp_path / 'resumed/epoch_4.pth')
-    assert equal(whole['state_dict'], again['state_dict'])
-    assert equal(whole['denoiserep']['raw'], again['denoiserep']['raw'])
-    assert whole['denoiserep']['figures'] == again['denoiserep']['figures']
-
-
-def test_save_and_resume_in_the_middle_of_an_iteration_based_block(tmp_path, digits, baseline):
-    def config(name, **more):
-        cfg = classifier_config(tmp_path / name, digits, backbone='resnet',
-                                hook=dict(recipe='alternate', period=3, interval=2), **more)
-        cfg.train_cfg = dict(by_epoch=False, max_iters=8, val_interval=4)
-        cfg.param_scheduler = dict(type='PolyLR', by_epoch=False, begin=0, end=8)
-        cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
-        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=1)
-        return cfg
-
-    train(config('whole', load_from=baseline('resnet')))
-    train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/iter_4.pth')))
-    for k in (5, 7, 8):
-        assert equal(weights(tmp_path / f'whole/iter_{k}.pth'),
-                     weights(tmp_path / f'resumed/iter_{k}.pth'))
-
-
 def test_iteration_based_alternate_needs_a_period(tmp_path, digits):
     cfg = classifier_config(tmp_path, digits, hook=dict(recipe='alternate'))
     cfg.train_cfg = dict(by_epoch=False, max_iters=2)
@@ -359,28 +323,6 @@ def test_load_from_a_denoiserep_checkpoint_starts_from_its_fused_weights(tmp_pat
     run_with_spy(cfg, before_train_epoch=lambda r: starts.append(
         {k: v.clone() for k, v in r.model.state_dict().items() if 'denoiser' not in k}))
     assert equal(starts[0], weights(tmp_path / 'a/epoch_2.pth'))
-
-
-def test_resuming_a_plain_run_is_allowed_and_said(tmp_path, digits, baseline):
-    train(classifier_config(tmp_path / 'plain', digits, epochs=1))
-    cfg = classifier_config(tmp_path / 'ours', digits, epochs=2, hook={}, resume=True,
-                            load_from=str(tmp_path / 'plain/epoch_1.pth'))
-    runner = train(cfg)
-    assert runner.epoch == 2 and 'holds no DenoiseRep state' in next(
-        (tmp_path / 'ours').glob('*/*.log')).read_text()
-
-
-@pytest.mark.parametrize('change, message', [
-    (dict(layers=r'layers\.0\..*fc.*|layers\.0\.ffn.*'), 'another selection of layers'),
-    (dict(step_stride=2), 'step_stride is 2 here and 1 in the checkpoint'),
-    (dict(recipe='frozen'), "recipe is 'frozen' here and 'joint'"),
-])
-def test_resuming_with_other_options_is_refused(tmp_path, digits, baseline, change, message):
-    train(classifier_config(tmp_path / 'a', digits, epochs=1, load_from=baseline(), hook={}))
-    cfg = classifier_config(tmp_path / 'b', digits, epochs=2, hook=change, resume=True,
-                            load_from=str(tmp_path / 'a/epoch_1.pth'))
-    with pytest.raises(ValueError, match=message):
-        train(cfg)
 
 
 def test_the_hook_leaves_testing_alone(tmp_path, digits, baseline):

@@ -1,9 +1,11 @@
-"""A resumed run has the options it was started with, or says which one it has not."""
+"""A resumed run goes on as if it had not been interrupted, with the options it was started with, or says
+which one it has not."""
 import pytest
 import torch
 
 from denoiserep_ext.core.files.plain import KEY
-from tests.mm.helpers import build, classifier_config, load, train
+from tests.helpers import first_of
+from tests.mm.helpers import RECIPES, STRONG, build, classifier_config, equal, ids, load, train, weights
 
 SGD = dict(solver='sgd')
 OWN = dict(solver='sgd', optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
@@ -25,6 +27,64 @@ def started(tmp_path_factory, digits, baseline):
         return str(cache[key])
 
     return path
+
+
+@pytest.mark.parametrize('hook', first_of(RECIPES, 3), ids=ids)
+@pytest.mark.parametrize('ema', [False, True])
+def test_resumed_run_equals_uninterrupted_run(tmp_path, digits, baseline, hook, ema):
+    def config(name, **more):
+        cfg = classifier_config(tmp_path / name, digits, backbone='resnet', epochs=4,
+                                hook={'interval': 3, **hook, **STRONG}, **more)
+        if ema:
+            cfg.custom_hooks.append(dict(type='EMAHook'))
+        return cfg
+
+    train(config('whole', load_from=baseline('resnet')))
+    resumed = train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/epoch_2.pth')))
+    assert resumed.epoch == 4
+    whole, again = load(tmp_path / 'whole/epoch_4.pth'), load(tmp_path / 'resumed/epoch_4.pth')
+    assert equal(whole['state_dict'], again['state_dict'])
+    assert equal(whole['denoiserep']['raw'], again['denoiserep']['raw'])
+    assert whole['denoiserep']['figures'] == again['denoiserep']['figures']
+
+
+def test_save_and_resume_in_the_middle_of_an_iteration_based_block(tmp_path, digits, baseline):
+    def config(name, **more):
+        cfg = classifier_config(tmp_path / name, digits, backbone='resnet',
+                                hook=dict(recipe='alternate', period=3, interval=2), **more)
+        cfg.train_cfg = dict(by_epoch=False, max_iters=8, val_interval=4)
+        cfg.param_scheduler = dict(type='PolyLR', by_epoch=False, begin=0, end=8)
+        cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=1)
+        return cfg
+
+    train(config('whole', load_from=baseline('resnet')))
+    train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/iter_4.pth')))
+    for k in (5, 7, 8):
+        assert equal(weights(tmp_path / f'whole/iter_{k}.pth'),
+                     weights(tmp_path / f'resumed/iter_{k}.pth'))
+
+
+def test_resuming_a_plain_run_is_allowed_and_said(tmp_path, digits, baseline):
+    train(classifier_config(tmp_path / 'plain', digits, epochs=1))
+    cfg = classifier_config(tmp_path / 'ours', digits, epochs=2, hook={}, resume=True,
+                            load_from=str(tmp_path / 'plain/epoch_1.pth'))
+    runner = train(cfg)
+    assert runner.epoch == 2 and 'holds no DenoiseRep state' in next(
+        (tmp_path / 'ours').glob('*/*.log')).read_text()
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(layers=r'layers\.0\..*fc.*|layers\.0\.ffn.*'), 'another selection of layers'),
+    (dict(step_stride=2), 'step_stride is 2 here and 1 in the checkpoint'),
+    (dict(recipe='frozen'), "recipe is 'frozen' here and 'joint'"),
+])
+def test_resuming_with_other_options_is_refused(tmp_path, digits, baseline, change, message):
+    train(classifier_config(tmp_path / 'a', digits, epochs=1, load_from=baseline(), hook={}))
+    cfg = classifier_config(tmp_path / 'b', digits, epochs=2, hook=change, resume=True,
+                            load_from=str(tmp_path / 'a/epoch_1.pth'))
+    with pytest.raises(ValueError, match=message):
+        train(cfg)
 
 
 @pytest.mark.parametrize('before, now, message', [

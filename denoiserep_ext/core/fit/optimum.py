@@ -57,7 +57,6 @@ class Optimum:
         self.power = torch.ones_like(self.mean[:, 0])
         if layer.denoise_config.noise == 'relative':
             self.power = moments.power(self.centred)
-        self.factor: Tensor | None = None  # of S, lower triangular
 
     @cached_property
     def system(self) -> Tensor:
@@ -72,8 +71,12 @@ class Optimum:
         return self.noise_share * self.power
 
     @cached_property
+    def factor(self) -> Tensor:
+        """Lower triangular factor of S [G, d, d]."""
+        return bounded_factors(self.system, self.least, self.rounding)
+
+    @cached_property
     def weight(self) -> Tensor:
-        self._factored()
         return torch.cholesky_inverse(self.factor).mul_(self._gain.view(-1, 1, 1))
 
     @property
@@ -81,23 +84,18 @@ class Optimum:
         """``W_D`` over ``S^-1`` [G]; 0 at step 0, and for features that are zero throughout."""
         return self.noise_share**0.5 * self.power
 
-    def _factored(self) -> None:
-        if self.factor is None:
-            self.factor = factor(self.system, self.least, self.rounding)
-
     def folded(self) -> tuple[Tensor, Tensor | None]:
         """``(W', b')`` of the layer in float64 from the factor itself: ``W S^-1`` takes two triangular
         solves, ``W_D`` is never computed or rounded to the layer's precision."""
-        self._factored()
         layer, gain = self.layer, self._gain.view(-1, 1, 1)
         weight = layer.weight.detach().double()
         mixed = on_rows(weight, len(gain), lambda rows: gain * torch.cholesky_solve(
             rows.mT, self.factor).mT)
+        fused = combine(weight, mixed, layer.coefficients)
         if layer.bias is None or not self.centred:
-            return combine(weight, mixed, layer.coefficients), layer.bias
+            return fused, layer.bias
         shift = -self.alpha_bar**0.5 * shift_inputs(mixed, self.mean)  # W b_D
-        return (combine(weight, mixed, layer.coefficients),
-                layer.bias.detach().double() - layer.coefficients.c1 * shift)
+        return fused, layer.bias.detach().double() - layer.coefficients.c1 * shift
 
     @property
     def bias(self) -> Tensor | None:
@@ -156,9 +154,11 @@ class Optimum:
         """The least L2 denoising loss any linear predictor can reach on these features, in [0, 1]:
         ``1 - (1 - abar) p trace(S^-1) / d``, mean over groups (1 at step 0, where no noise is mixed
         in)."""
-        self._factored()
-        trace = self._gain * trace_of_inverse(self.factor) / self.factor.shape[-1]
-        return (1 - self.noise_share**0.5 * trace).mean().item()
+        if 'weight' in vars(self):  # computed already: so is its trace
+            trace = self.weight.diagonal(dim1=-2, dim2=-1).sum(-1)
+        else:
+            trace = self._gain * trace_of_inverse(self.factor)
+        return (1 - self.noise_share**0.5 * trace / self.system.shape[-1]).mean().item()
 
     @torch.no_grad()
     def loss(self, dtype: torch.dtype = torch.float64) -> float:
@@ -203,14 +203,14 @@ def optima(problems: Iterable[tuple[DenoiseLayer, Moments]]) -> Iterator[Optimum
 
 def _factor_together(stack: list[Optimum]) -> Iterator[Optimum]:
     if len(stack) > 1:
-        factors = factor(*(torch.cat([getattr(each, name) for each in stack])
-                           for name in ('system', 'least', 'rounding')))
+        factors = bounded_factors(*(torch.cat([getattr(each, name) for each in stack])
+                                    for name in ('system', 'least', 'rounding')))
         for each, part in zip(stack, factors.split([len(each.system) for each in stack])):
             each.factor = part
     yield from stack
 
 
-def factor(system: Tensor, least: Tensor, rounding: Tensor) -> Tensor:
+def bounded_factors(system: Tensor, least: Tensor, rounding: Tensor) -> Tensor:
     """Cholesky factors [n, d, d] of symmetric systems whose eigenvalues are at least ``least`` [n]; the
     identity where that is 0 (no noise, or features that are zero throughout). Where rounding of huge
     features hides the bound, it is restored eigenvalue by eigenvalue.

@@ -63,9 +63,9 @@ class RunningMoments:
         for optimum in optima(totals):
             name = names[optimum.layer]
             figures['loss'][name] = optimum.loss(torch.float32)  # for a log float32 will do
-            figures['floor'][name] = optimum.floor()
             if solve:
                 optimum.write_()
+            figures['floor'][name] = optimum.floor()
             moments = self.observers[name].moments.decay_(self.decay)
             if optimum.error() > ACCURACY:
                 moments.dtype = torch.float64  # what float32 has rounded fades with the past

@@ -27,7 +27,7 @@ def fold(weight: Tensor, bias: Tensor | None, predictor: NoisePredictor,
     matrix = predictor.matrix(weight.dtype).detach()
     fitted: Tensor | float = 1.0
     if not torch.compiler.is_compiling() and predictor.wholly_fitted:
-        folded = _Mixed.apply(weight, matrix, coefficients.identity, -coefficients.noise_weight)
+        folded = _OneProduct.apply(weight, matrix, coefficients.identity, -coefficients.noise_weight)
     else:
         fitted = predictor.fitted.to(weight)
         folded = combine(weight, map_inputs(weight, matrix), coefficients, fitted)
@@ -37,7 +37,7 @@ def fold(weight: Tensor, bias: Tensor | None, predictor: NoisePredictor,
     return folded, bias - fitted * coefficients.c1 * shift
 
 
-class _Mixed(torch.autograd.Function):
+class _OneProduct(torch.autograd.Function):
     """``keep * W + mix * W W_D`` in one product each way: to multiply and add whole weights beside it
     would cost as much again."""
 
@@ -45,16 +45,16 @@ class _Mixed(torch.autograd.Function):
     def forward(ctx, weight: Tensor, matrix: Tensor, keep: float, mix: float) -> Tensor:
         ctx.save_for_backward(matrix)
         ctx.factors = keep, mix
-        return _mixed(weight, matrix, keep, mix)
+        return _in_one_product(weight, matrix, keep, mix)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         matrix, = ctx.saved_tensors
         with torch.autocast(gradient.device.type, enabled=False):
-            return _mixed(gradient, matrix.mT, *ctx.factors), None, None, None
+            return _in_one_product(gradient, matrix.mT, *ctx.factors), None, None, None
 
 
-def _mixed(weight: Tensor, matrix: Tensor, keep: float, mix: float) -> Tensor:
+def _in_one_product(weight: Tensor, matrix: Tensor, keep: float, mix: float) -> Tensor:
     if weight.dim() == 2:
         return torch.addmm(weight, weight, matrix[0], beta=keep, alpha=mix)
     mixed = on_rows(weight, len(matrix),

@@ -261,8 +261,9 @@ def test_equal_systems_are_solved_together_as_alone(monkeypatch):
     model = nn.Sequential(*[nn.Linear(6, 6) for _ in range(5)], nn.Linear(6, 3))
     convert_(model, DenoiseRepConfig(layers='all', noise='relative', step_stride=20))
     moments = collect_moments(model, [torch.randn(40, 6)])
-    calls, factor = [], module.factor
-    monkeypatch.setattr(module, 'factor', lambda s, *rest: calls.append(len(s)) or factor(s, *rest))
+    calls, factors = [], module.bounded_factors
+    monkeypatch.setattr(module, 'bounded_factors',
+                        lambda s, *rest: calls.append(len(s)) or factors(s, *rest))
     floors = solve_(model, moments)
     assert calls == [6]
     monkeypatch.setattr(module, 'STACK', 72)

@@ -9,7 +9,7 @@ from torch import nn
 from denoiserep_ext import DenoiseRepConfig, convert_, fit_one_pass_, fuse_
 from denoiserep_ext.core.fit.moments import Moments, resolution
 from denoiserep_ext.core.fit.one_pass import collect_moments, solve_, solve_and_fuse_
-from denoiserep_ext.core.fit.optimum import Optimum, factor, trace_of_inverse
+from denoiserep_ext.core.fit.optimum import Optimum, bounded_factors, trace_of_inverse
 from denoiserep_ext.core.fit.running import RunningMoments
 from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.helpers import converted, moments_of
@@ -49,7 +49,7 @@ def test_the_bound_is_restored_where_a_factor_exists_and_no_entry_shows_it():
     values[0, 0] = 0.2
     systems = (vectors * values.unsqueeze(-2)) @ vectors.mT
     least = torch.ones(2, dtype=torch.float64)
-    inverse = torch.cholesky_inverse(factor(systems, least, rounding=0.5 * least))
+    inverse = torch.cholesky_inverse(bounded_factors(systems, least, rounding=0.5 * least))
     expected = (vectors / values.clamp_min(1.0).unsqueeze(-2)) @ vectors.mT
     assert torch.linalg.inv(systems[0]).diagonal().max() < 1.0
     torch.testing.assert_close(inverse, expected, rtol=1e-10, atol=1e-12)

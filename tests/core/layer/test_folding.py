@@ -32,8 +32,8 @@ def test_one_product_is_the_fold_and_has_its_gradients(plain, monkeypatch):
         first = torch.autograd.grad(sum(v.sin().sum() for v in values), parameters, create_graph=True)
         return [*values, *first, *torch.autograd.grad(sum(g.cos().sum() for g in first), parameters)]
 
-    calls, mixed = [], folding._mixed
-    monkeypatch.setattr(folding, '_mixed', lambda *args: calls.append(args) or mixed(*args))
+    calls, product = [], folding._in_one_product
+    monkeypatch.setattr(folding, '_in_one_product', lambda *args: calls.append(args) or product(*args))
     quick = found()
     assert len(calls) >= 3  # forward, backward, and twice
     monkeypatch.setattr(type(predictor), 'wholly_fitted', False)
