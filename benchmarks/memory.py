@@ -29,8 +29,8 @@ def main(case: str, name: str, batch_size: str, size: str, work_dir: str) -> Non
     """Run one case and print its figures."""
     import torch
 
-    from denoiserep_ext import convert_
-    from denoiserep_ext.core.fit.one_pass import collect_moments, solve_and_fuse_
+    from denoiserep_ext import DenoiseRepConfig
+    from denoiserep_ext.core.fit.one_pass import collect_moments, convert_to_fold_, solve_and_fuse_
 
     from .models import backbone
     from .one_pass import moments_held
@@ -43,7 +43,7 @@ def main(case: str, name: str, batch_size: str, size: str, work_dir: str) -> Non
             for _ in range(3):
                 model(images)
         else:
-            convert_(model)
+            convert_to_fold_(model, DenoiseRepConfig())
             numbers = moments_held(model)
             moments = collect_moments(model, [images] * 3)
             if 'solving' in case:

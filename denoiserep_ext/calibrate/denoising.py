@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.fit.embedding import class_posterior
-from ..core.fit.one_pass import solve_and_fuse_
+from ..core.fit.one_pass import convert_to_fold_, solve_and_fuse_
 from ..core.fit.sizes import describe, warning_of
 from ..core.layer.config import DenoiseRepConfig
-from ..core.layer.conversion import convert_
 from ..core.layer.selection import find_part
 from .host import Host
 from .passing import PassMoments
@@ -149,7 +148,7 @@ def denoise_(host: Host, layers: Any, moments: PassMoments, denoising: Denoising
                                  denoising.centred)
         return Denoised({}, {}, host.fold_embedding(affine.to(host.device)))
     prefix = f'{host.target}.' if host.target else ''
-    report = convert_(find_part(host.model, host.target), denoising.config(layers))
+    report = convert_to_fold_(find_part(host.model, host.target), denoising.config(layers))
     level = 'step {:>4}'.format if denoising.strength is None else (
         lambda _: f'strength {denoising.strength:g}')
     names = {f'{prefix}{layer.name}': level(layer.step) for layer in report.converted}

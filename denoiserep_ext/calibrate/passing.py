@@ -12,9 +12,8 @@ from ..core.files.reading import read_checkpoint
 from ..core.files.writing import write_whole
 from ..core.fit.embedding import ClassMoments
 from ..core.fit.moments import Moments
-from ..core.fit.one_pass import collect_moments
+from ..core.fit.one_pass import collect_moments, convert_to_fold_
 from ..core.layer.config import DenoiseRepConfig
-from ..core.layer.conversion import convert_
 from ..core.layer.fusion import unconvert_
 from ..core.layer.layers import denoise_layers
 from ..core.layer.selection import find_part
@@ -141,11 +140,7 @@ def run_pass(host: Host, selection: Any, embedding: bool, tokens: int | None, se
 
 def _observe_layers(host: Host, selection: Any, seed: int, loader, tokens: int | None, run,
                     share: tuple[int, int], probe: Any) -> dict[str, Moments]:
-    convert_(find_part(host.model, host.target), DenoiseRepConfig(layers=selection, seed=seed))
-    for _, layer in denoise_layers(host.model):
-        # Predictors are not read before they are solved: one zero stands for all of each.
-        weight = layer.denoiser.weight
-        layer.denoiser.weight = weight.new_zeros(()).expand(weight.shape)
+    convert_to_fold_(find_part(host.model, host.target), DenoiseRepConfig(layers=selection, seed=seed))
     numbers = sum(Moments.size(layer.denoiser.groups, layer.denoiser.channels)
                   for _, layer in denoise_layers(host.model))
     tqdm.write(f'moments of {sum(1 for _ in denoise_layers(host.model))} layers: '

@@ -14,17 +14,21 @@ from ..core.layer.layers import denoise_layers
 
 
 def predictor_share(model: nn.Module) -> float:
-    """Numbers held while training (weights and predictors) over those of the plain model.
+    """Numbers held while training (weights, predictors, what folding adds where that is kept) over those
+    of the plain model.
 
     Args:
         model: A converted model.
     """
-    denoisers = [layer.denoiser for _, layer in denoise_layers(model)]
+    layers = [layer for _, layer in denoise_layers(model)]
+    denoisers = [layer.denoiser for layer in layers]
     predictors = sum(tensor.numel() for denoiser in denoisers
                      for tensor in denoiser.state_dict().values() if tensor.dim())
+    added = sum(tensor.numel() for layer in layers for tensor in layer.added or ()
+                if tensor is not None)
     trained = sum(p.numel() for denoiser in denoisers for p in denoiser.parameters())
     plain = sum(p.numel() for p in model.parameters()) - trained
-    return (plain + predictors) / plain
+    return (plain + predictors + added) / plain
 
 
 @torch.inference_mode()

@@ -61,6 +61,10 @@ class DenoiseRepHook(DenoisingHook):
         moment_interval: Iterations between such draws. By default every 4th one in ``'joint'``, where
             they would slow training down, and every one otherwise.
         decay: How much moments of the past count after each solving, in [0, 1].
+        fold_interval: Iterations between foldings in training (>= 1). With 1 every step trains through
+            ``W'`` exactly. With more, ``W' - W`` is kept in between and added, and the gradient by
+            ``W'`` is taken for that by ``W``, which is cheaper. Evaluation and checkpoints always fold
+            exactly.
         optimizer: For ``'sgd'``: config of the predictors' optimiser. By default the host's type
             and settings without weight decay; its learning rate follows the host's schedule.
         lr_mult: For ``'sgd'`` without ``optimizer``: predictors' learning rate over the host's, > 0
@@ -83,7 +87,7 @@ class DenoiseRepHook(DenoisingHook):
     def __init__(self, recipe: str = 'joint', solver: str = 'one_pass',
                  target: str | Sequence[str] | None = None, period: int | None = None,
                  interval: int = 100, moment_tokens: int | None = 256,
-                 moment_interval: int | None = None, decay: float = 0.9,
+                 moment_interval: int | None = None, decay: float = 0.9, fold_interval: int = 1,
                  optimizer: dict | None = None, lr_mult: float | None = None,
                  loss_weight: float | None = None, **denoise: Any) -> None:
         own = tuple(inspect.signature(type(self).__init__).parameters)[1:-1]
@@ -95,7 +99,7 @@ class DenoiseRepHook(DenoisingHook):
         self.recipe_name, self.period = recipe, period
         self.sgd = SGDOptions(optimizer, lr_mult, loss_weight)
         self.options = LearningOptions(interval, moment_tokens, moment_interval, decay,
-                                       **self.sgd.learning())
+                                       fold_interval, **self.sgd.learning())
         self._loaded_early = None  # runner that took our checkpoint into a model not yet converted
         self._forget_run()
 

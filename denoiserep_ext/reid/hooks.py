@@ -74,7 +74,7 @@ class DenoisingHook(HookBase):
         self.trainer.storage.put_scalars(**self.learner.scalars)
 
     def after_epoch(self) -> None:
-        self.learner.moments.share_()  # one process writes the checkpoint for all
+        self.learner.share_()  # one process writes the checkpoint for all
 
     def _block_ends(self) -> bool:
         trainer = self.trainer

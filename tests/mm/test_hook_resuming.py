@@ -48,19 +48,22 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path, digits, baseline, hook, 
     assert whole['denoiserep']['figures'] == again['denoiserep']['figures']
 
 
-def test_save_and_resume_in_the_middle_of_an_iteration_based_block(tmp_path, digits, baseline):
+@pytest.mark.parametrize('hook, every', [
+    (dict(recipe='alternate', period=3, interval=2), 1),
+    (dict(fold_interval=3, interval=100, **STRONG), 4)], ids=['block', 'fold'])
+def test_save_and_resume_in_the_middle_of_iterations_that_belong_together(tmp_path, digits, baseline,
+                                                                          hook, every):
     def config(name, **more):
-        cfg = classifier_config(tmp_path / name, digits, backbone='resnet',
-                                hook=dict(recipe='alternate', period=3, interval=2), **more)
+        cfg = classifier_config(tmp_path / name, digits, backbone='resnet', hook=hook, **more)
         cfg.train_cfg = dict(by_epoch=False, max_iters=8, val_interval=4)
         cfg.param_scheduler = dict(type='PolyLR', by_epoch=False, begin=0, end=8)
         cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
-        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=1)
+        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=every)
         return cfg
 
     train(config('whole', load_from=baseline('resnet')))
     train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/iter_4.pth')))
-    for k in (5, 7, 8):
+    for k in range(4 + every, 9, every):
         assert equal(weights(tmp_path / f'whole/iter_{k}.pth'),
                      weights(tmp_path / f'resumed/iter_{k}.pth'))
 

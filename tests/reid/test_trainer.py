@@ -111,10 +111,11 @@ def test_zero_strength_is_the_control(tmp_path, digits, baseline):
 
 
 @pytest.mark.parametrize('recipe, solver', first_of(EVERY))
-def test_resumed_is_uninterrupted(tmp_path, digits, baseline, recipe, solver):
+@pytest.mark.parametrize('fold', first_of([3, 1]))
+def test_resumed_is_uninterrupted(tmp_path, digits, baseline, recipe, solver, fold):
     def config(which):
         return reid_config(tmp_path / which, digits, 'MODEL.WEIGHTS', baseline, D + 'RECIPE', recipe,
-                           D + 'SOLVER', solver, 'SOLVER.MAX_EPOCH', 3)
+                           D + 'SOLVER', solver, D + 'FOLD_INTERVAL', fold, 'SOLVER.MAX_EPOCH', 3)
 
     train(config('whole'))
     train(config('parts'), epochs=1)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..layer.config import DenoiseRepConfig
-from ..layer.conversion import convert_, plan
+from ..layer.conversion import plan
 from ..layer.fusion import unconvert_
 from ..layer.layers import denoise_layers
 from .moments import Moments
-from .one_pass import collect_moments, solve_and_fuse_
+from .one_pass import collect_moments, convert_to_fold_, solve_and_fuse_
 
 BYTES = 8  # of a number
 
@@ -53,7 +53,7 @@ def denoise_in_groups_(model: nn.Module, batches: Iterable[Any], config: Denoise
     for group in groups(held_by(model, config), memory):
         layers = {name: model.get_submodule(name) for name in group}
         trained = _values(layers)
-        convert_(model, _of(config, {name: steps[name] for name in group}))
+        convert_to_fold_(model, _of(config, {name: steps[name] for name in group}))
         try:
             for name, layer in layers.items():
                 layer.index = places[name]  # what is drawn depends on it

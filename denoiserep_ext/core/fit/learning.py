@@ -48,6 +48,7 @@ class Learner:
         optimizer: For ``solver='sgd'``: ``parameters -> Optimizer``.
 
     Raises:
+        ValueError: for ``fold_interval`` with ``train_noise``.
         FloatingPointError: naming a layer whose weights are not finite.
     """
 
@@ -58,6 +59,7 @@ class Learner:
         for name, layer in denoise_layers(model):
             check_finite(name, layer.weight, layer.bias)
             # An earlier learner of this model may have left its own behind.
+            layer.added = None
             layer.observers = tuple(o for o in layer.observers if not isinstance(o, MomentObserver))
         self.sgd, self._base_lrs = None, []
         if config.solver == 'sgd':
@@ -68,6 +70,10 @@ class Learner:
             self.sgd = PredictorSGD(model, optimizer, options.loss_weight)
             self._base_lrs = [group['lr'] for group in self.sgd.optimizer.param_groups]
         self.phase: Phase | None = None
+        if options.fold_interval > 1 and config.train_noise:
+            raise ValueError('fold_interval has no use with train_noise, which denoises the features '
+                             'themselves: leave one of the two out.')
+        self._since_folding = 0  # iterations
         self.scalars: dict[str, float] = {}  # for the host's log
         self._figures: dict[str, dict[str, float]] = {}
         self._learned = 0  # iterations in which predictors learned
@@ -88,12 +94,20 @@ class Learner:
             modes; the first phase of a run is a change, too.
         """
         phase = self.recipe.phase(position)
-        if phase == self.phase:
-            return False
-        if self.phase is not None and phase.predictors_learn:
-            self.moments.reset_()  # the backbone has moved on since the last block
-        self.phase = phase
-        return True
+        changed = phase != self.phase
+        if changed:
+            if self.phase is not None and phase.predictors_learn:
+                self.moments.reset_()  # the backbone has moved on since the last block
+            self.phase, self._since_folding = phase, 0
+        if phase.host_trains and self.options.fold_interval > 1:
+            self._fold_now_and_then()
+        return changed
+
+    def _fold_now_and_then(self) -> None:
+        if self._since_folding % self.options.fold_interval == 0:
+            for _, layer in denoise_layers(self.model):
+                layer.hold_added_()
+        self._since_folding += 1
 
     def learn(self, host: torch.optim.Optimizer, block_ends: bool) -> None:
         """Let the predictors learn from the forward just run.
@@ -109,6 +123,7 @@ class Learner:
         if not (self._is_due() or block_ends):
             return
         self._figures = self.moments.refresh(solve=self.sgd is None)
+        self._since_folding = 0
         self._figures['step_size'] = step_sizes(self.model)
         mean = {name: sum(values.values()) / len(values) for name, values in self._figures.items()}
         if self.sgd is None:
@@ -119,6 +134,7 @@ class Learner:
     def share_(self) -> None:
         """Let every process hold the same state, since one writes the checkpoint for all. Call it on
         all of them before any checkpoint; a second call changes nothing."""
+        self._since_folding = 0  # a resumed run folds first, so the one that goes on does, too
         if self._shared != self._learned:
             self.moments.share_()
             self._shared = self._learned

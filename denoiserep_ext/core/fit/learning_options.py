@@ -18,6 +18,10 @@ class LearningOptions:
         moment_interval: Iterations between such draws (>= 1). By default every 4th one in ``'joint'``,
             where they would slow training down, and every one otherwise.
         decay: How much moments of the past count after each solving, in [0, 1].
+        fold_interval: Iterations between foldings in training (>= 1). With 1 every step trains through
+            ``W'`` exactly. With more, ``W' - W`` is kept in between and added, and the gradient by
+            ``W'`` is taken for that by ``W``, which is cheaper. Evaluation and checkpoints always fold
+            exactly.
         loss_weight: For ``solver='sgd'``: weight of the summed denoising loss, > 0.
         lr_mult: For ``solver='sgd'``: predictors' learning rate over the host's, > 0.
 
@@ -29,13 +33,14 @@ class LearningOptions:
     moment_tokens: int | None = 256
     moment_interval: int | None = None
     decay: float = 0.9
+    fold_interval: int = 1
     loss_weight: float = 0.01
     lr_mult: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ('interval', 'moment_interval', 'moment_tokens'):
+        for name in ('interval', 'fold_interval', 'moment_interval', 'moment_tokens'):
             value = getattr(self, name)
-            if value is None and name != 'interval':
+            if value is None and name.startswith('moment'):
                 continue
             object.__setattr__(self, name, integer(name, value, 1))
         if not 0.0 <= self.decay <= 1.0:

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..layer.config import DenoiseRepConfig
+from ..layer.conversion import ConversionReport, convert_
 from ..layer.folding import relative_change
 from ..layer.fusion import step_sizes
-from ..layer.layers import DenoiseLayer, require_denoise_layers
+from ..layer.layers import DenoiseLayer, denoise_layers, require_denoise_layers
 from ..layer.loss import untrack_loss_
 from ..processes import process_share
 from .moments import Moments
@@ -93,6 +95,18 @@ def collect_moments(model: nn.Module, batches: Iterable[Any], tokens: int | None
     return moments
 
 
+def convert_to_fold_(model: nn.Module, config: DenoiseRepConfig) -> ConversionReport:
+    """:func:`~denoiserep_ext.convert_` for a pass after which the optimum is folded in at once, by
+    :func:`solve_and_fuse_`: predictors take no memory, and cannot be written.
+
+    Args, Returns, Raises: see there.
+    """
+    report = convert_(model, config)
+    for _, layer in denoise_layers(model):
+        layer.denoiser.hold_nothing_()
+    return report
+
+
 @torch.no_grad()
 def solve_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, float]:
     """Set every predictor to its optimum, in place.
@@ -140,6 +154,7 @@ def solve_and_fuse_(model: nn.Module, moments: dict[str, Moments]) -> dict[str, 
         floor = optimum.floor()
         layer.fuse(optimum.folded())
         results[names[layer]] = (floor, relative_change(before, layer.weight))
+        del optimum  # before the next one is made
     untrack_loss_(model)
     return {name: results[name] for name, _ in layers}
 

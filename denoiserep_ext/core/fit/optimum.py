@@ -11,9 +11,9 @@ from torch import Tensor
 from ..layer.folding import combine, on_rows, shift_inputs
 from ..layer.layers import DenoiseLayer
 from .moments import Moments, resolution
+from .symmetric import factor_, solve, trace_of_inverse
 
 STACK = 2**21  # numbers of equal systems that are factored at a time (16 MB)
-COLUMNS = 256  # of the inverse of a factor that are computed together
 SLACK = 0.01  # share by which rounding may take an eigenvalue below its bound
 SURE = 0.1  # share of that slack up to which what moments say of their rounding is believed
 WORST = 0.1  # error of W_D beyond which it is refused, as a share of the largest it could be
@@ -72,8 +72,11 @@ class Optimum:
 
     @cached_property
     def factor(self) -> Tensor:
-        """Lower triangular factor of S [G, d, d]."""
-        return bounded_factors(self.system, self.least, self.rounding)
+        """Lower triangular factor of S [G, d, d], in the memory of ``system``, which is computed anew
+        where it is asked for afterwards."""
+        system = self.system
+        del self.system
+        return bounded_factors_(system, self.least, self.rounding)
 
     @cached_property
     def weight(self) -> Tensor:
@@ -89,8 +92,7 @@ class Optimum:
         solves, ``W_D`` is never computed or rounded to the layer's precision."""
         layer, gain = self.layer, self._gain.view(-1, 1, 1)
         weight = layer.weight.detach().double()
-        mixed = on_rows(weight, len(gain), lambda rows: gain * torch.cholesky_solve(
-            rows.mT, self.factor).mT)
+        mixed = on_rows(weight, len(gain), lambda rows: solve(self.factor, rows.mT).mT.mul_(gain))
         fused = combine(weight, mixed, layer.coefficients)
         if layer.bias is None or not self.centred:
             return fused, layer.bias
@@ -158,7 +160,7 @@ class Optimum:
             trace = self.weight.diagonal(dim1=-2, dim2=-1).sum(-1)
         else:
             trace = self._gain * trace_of_inverse(self.factor)
-        return (1 - self.noise_share**0.5 * trace / self.system.shape[-1]).mean().item()
+        return (1 - self.noise_share**0.5 * trace / self.mean.shape[-1]).mean().item()
 
     @torch.no_grad()
     def loss(self, dtype: torch.dtype = torch.float64) -> float:
@@ -203,20 +205,21 @@ def optima(problems: Iterable[tuple[DenoiseLayer, Moments]]) -> Iterator[Optimum
 
 def _factor_together(stack: list[Optimum]) -> Iterator[Optimum]:
     if len(stack) > 1:
-        factors = bounded_factors(*(torch.cat([getattr(each, name) for each in stack])
-                                    for name in ('system', 'least', 'rounding')))
+        factors = bounded_factors_(*(torch.cat([getattr(each, name) for each in stack])
+                                     for name in ('system', 'least', 'rounding')))
         for each, part in zip(stack, factors.split([len(each.system) for each in stack])):
             each.factor = part
-    yield from stack
+    while stack:
+        yield stack.pop()  # whoever takes it holds it alone: large systems go one by one
 
 
-def bounded_factors(system: Tensor, least: Tensor, rounding: Tensor) -> Tensor:
+def bounded_factors_(system: Tensor, least: Tensor, rounding: Tensor) -> Tensor:
     """Cholesky factors [n, d, d] of symmetric systems whose eigenvalues are at least ``least`` [n]; the
     identity where that is 0 (no noise, or features that are zero throughout). Where rounding of huge
     features hides the bound, it is restored eigenvalue by eigenvalue.
 
     Args:
-        system: ``S`` [n, d, d].
+        system: ``S`` [n, d, d]; lost.
         least: The bound [n].
         rounding: What rounding may have taken from the eigenvalues [n].
     """
@@ -227,34 +230,19 @@ def bounded_factors(system: Tensor, least: Tensor, rounding: Tensor) -> Tensor:
     doubtful = (rounding > SURE * SLACK * least) & ~dead
     if doubtful.any():
         low = doubtful.clone()
-        low[doubtful] = _below(system[doubtful], (1 - SLACK) * least[doubtful])
+        low[doubtful] = _below_(system[doubtful], (1 - SLACK) * least[doubtful])
         if low.any():
             values, vectors = torch.linalg.eigh(system[low])
             raised = vectors * values.maximum(least[low].unsqueeze(-1)).unsqueeze(-2)
             system = system.index_put((low, ), raised @ vectors.mT)
-    return torch.linalg.cholesky(system)
+    return factor_(system, check_errors=True)[0]
 
 
-def _below(system: Tensor, bound: Tensor) -> Tensor:
-    """Whether an eigenvalue of each system lies below its bound [n].
+def _below_(system: Tensor, bound: Tensor) -> Tensor:
+    """Whether an eigenvalue of each system, which is lost, lies below its bound [n].
 
     Entries of S^-1 do not tell: its largest eigenvalue may be d times the largest of them. That S less
     the bound has a factor does.
     """
-    system = system.clone()
     system.diagonal(dim1=-2, dim2=-1).sub_(bound.unsqueeze(-1))
-    return torch.linalg.cholesky_ex(system).info > 0
-
-
-def trace_of_inverse(factors: Tensor) -> Tensor:
-    """``trace(S^-1)`` [n] from Cholesky factors of ``S`` [n, d, d], a few columns of their inverse at a
-    time: the sum of its squares."""
-    size = factors.shape[-1]
-    identity = torch.eye(size, COLUMNS, dtype=factors.dtype, device=factors.device)
-    total = 0.0
-    for start in range(0, size, COLUMNS):
-        columns = identity[:size - start, :min(COLUMNS, size - start)]
-        total = total + torch.linalg.solve_triangular(
-            factors[:, start:, start:], columns.expand(len(factors), -1, -1),
-            upper=False).square().sum((1, 2))
-    return total
+    return factor_(system)[1] > 0

@@ -40,5 +40,6 @@ def attach_(layer: nn.Module, denoiser: NoisePredictor, config: DenoiseRepConfig
     layer.step, layer.index, layer.coefficients = step, index, config.coefficients(step)
     layer.train_path = 'explicit' if config.train_noise else 'fused'
     layer.eval_path = 'fused'
-    layer.observers, layer.observing, layer.held = (), True, None
+    layer.observers, layer.observing = (), True
+    layer.held = layer.added = None
     return layer

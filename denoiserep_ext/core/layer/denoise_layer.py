@@ -41,6 +41,7 @@ class DenoiseLayer:
     observers: tuple
     observing: bool
     held: Fused | None  # fused weights that evaluation is to use
+    added: Fused | None  # W' - W and b' - b as last folded, for training to add instead of folding
 
     def forward(self, *args: Tensor, **named: Tensor) -> Tensor:
         x = self._input(args, named)
@@ -53,6 +54,8 @@ class DenoiseLayer:
             return self.apply_weight(self, x, self.weight, self.bias)
         if not self.training and self.held is not None:
             return self.apply_weight(self, x, *self.held)
+        if self.training and self.added is not None:
+            return self.apply_weight(self, x, *self._with_added())
         return self.apply_weight(self, x, *self.folded())
 
     def _input(self, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> Tensor:
@@ -84,6 +87,17 @@ class DenoiseLayer:
         # Autocast would round I - C1 W_D to I in half precision; the product stays in the weight's.
         with torch.autocast(self.weight.device.type, enabled=False):
             return fold(self.weight, self.bias, self.denoiser, self.coefficients)
+
+    @torch.no_grad()
+    def hold_added_(self) -> None:
+        """Fold, and let training add what that adds to weight and bias, however these move on, until
+        the next call; gradients pass straight through to them."""
+        weight, bias = self.folded()
+        self.added = weight - self.weight, None if bias is None else bias - self.bias
+
+    def _with_added(self) -> Fused:
+        weight, bias = self.added
+        return self.weight + weight, None if bias is None else self.bias + bias
 
     @torch.no_grad()
     def fused_tensors(self, weight: Tensor | None = None, bias: Tensor | None = None,

@@ -101,6 +101,14 @@ class NoisePredictor(nn.Module):
             self.bias.copy_(bias)
         return self._mark_fitted_()
 
+    def hold_nothing_(self) -> NoisePredictor:
+        """Give back the memory of a full-rank ``W_D``, for a layer whose optimum is folded in without
+        being written here: one zero stands for all of it."""
+        if self.rank is None:
+            self.trainable_(False)
+            self.weight = self.weight.new_zeros(()).expand(self.weight.shape)
+        return self
+
     @torch.no_grad()
     def activate_(self) -> NoisePredictor:
         """Mark a predictor in training as fitted. Later calls cost nothing."""

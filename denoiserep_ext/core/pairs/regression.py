@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..fit.moments import Moments
+from ..fit.symmetric import factor_, solve
 from ..processes import several_processes
 
 
@@ -102,8 +103,10 @@ class System:
         inputs, cross, square = 0.0, 0.0, 0.0
         for (sums, weight), own_mean, own_lack in zip(parts, means, lacks):
             off = own_mean - mean
-            covariance = sums.moments.covariance
-            inputs = inputs + weight * covariance.baddbmm_(off.unsqueeze(-1), off.unsqueeze(-2))
+            covariance = sums.moments.covariance.baddbmm_(off.unsqueeze(-1), off.unsqueeze(-2))
+            covariance *= weight
+            inputs = covariance.add_(inputs)
+            del covariance  # before the next one is made: systems may be large
             # E[r (x - mean)]: the sums are about the reference, in units of the scale.
             about = sums.cross / sums.count * sums.moments.scale
             about = about + own_lack.unsqueeze(-1) * (sums.moments.reference - mean).unsqueeze(-2)
@@ -124,12 +127,12 @@ class System:
         system = self.inputs.clone()
         # Inputs that are zero throughout get weights that are zero.
         system.diagonal(dim1=-2, dim2=-1).add_(torch.where(power > 0, ridge * power, 1.0))
-        factor, failed = torch.linalg.cholesky_ex(system)
+        factor, failed = factor_(system)
         if failed.any():  # rounding hid the ridge: it is put back eigenvalue by eigenvalue
             values, vectors = torch.linalg.eigh(self.inputs)
             values = values.clamp_min(0) + torch.where(power > 0, ridge * power, 1.0)
             return (self.cross @ vectors / values.unsqueeze(-2)) @ vectors.mT
-        return torch.cholesky_solve(self.cross.mT, factor).mT
+        return solve(factor, self.cross.mT).mT
 
     def error(self, step: Tensor, lack: Tensor, mean: Tensor) -> Tensor:
         """``E|r - lack - step (x - mean)|^2`` on these data, of a step that may come from others.

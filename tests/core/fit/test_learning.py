@@ -269,6 +269,7 @@ def test_mean_squared_error_is_what_the_loss_measures():
 
 @pytest.mark.parametrize('options, words', [
     ({'interval': 0}, 'interval must be an integer >= 1'), ({'interval': True}, 'interval must be'),
+    ({'fold_interval': None}, 'fold_interval must be an integer >= 1'),
     ({'moment_tokens': 0}, 'moment_tokens must be'), ({'moment_interval': 1.5}, 'moment_interval must'),
     ({'decay': 1.1}, r'decay must lie in \[0, 1\]')])
 def test_learning_options_are_checked(options, words):
@@ -276,9 +277,9 @@ def test_learning_options_are_checked(options, words):
         LearningOptions(**options)
 
 
-def learner(recipe='joint', solver='one_pass', **options):
+def learner(recipe='joint', solver='one_pass', step_stride=1, **options):
     """A learner of a small network and the optimiser of its host."""
-    model, config = TinyNet(), DenoiseRepConfig(solver=solver)
+    model, config = TinyNet(), DenoiseRepConfig(solver=solver, step_stride=step_stride)
     convert_(model, config)
     for _, layer in denoise_layers(model):
         layer.denoiser.trainable_(False)  # the host's optimiser must not find them

@@ -47,8 +47,8 @@ def test_another_learner_of_the_same_model_takes_the_place_of_the_first(solver):
 
 
 @pytest.mark.parametrize('option, value', [
-    ('interval', 7), ('moment_tokens', 3), ('moment_interval', 2), ('decay', 0.5), ('loss_weight', 1.0),
-    ('lr_mult', 2.0)])
+    ('interval', 7), ('moment_tokens', 3), ('moment_interval', 2), ('decay', 0.5), ('fold_interval', 5),
+    ('loss_weight', 1.0), ('lr_mult', 2.0)])
 def test_every_option_is_compared_with_the_saved_run(option, value):
     state = learner(solver='sgd')[0].state_dict()
     before = getattr(LearningOptions(), option)

@@ -18,6 +18,7 @@ from denoiserep_ext import (
 from denoiserep_ext.core.fit import optimum as module
 from denoiserep_ext.core.fit.one_pass import (
     collect_moments,
+    convert_to_fold_,
     count_images,
     observing,
     solve_,
@@ -261,8 +262,8 @@ def test_equal_systems_are_solved_together_as_alone(monkeypatch):
     model = nn.Sequential(*[nn.Linear(6, 6) for _ in range(5)], nn.Linear(6, 3))
     convert_(model, DenoiseRepConfig(layers='all', noise='relative', step_stride=20))
     moments = collect_moments(model, [torch.randn(40, 6)])
-    calls, factors = [], module.bounded_factors
-    monkeypatch.setattr(module, 'bounded_factors',
+    calls, factors = [], module.bounded_factors_
+    monkeypatch.setattr(module, 'bounded_factors_',
                         lambda s, *rest: calls.append(len(s)) or factors(s, *rest))
     floors = solve_(model, moments)
     assert calls == [6]
@@ -336,3 +337,23 @@ def test_grouped_convs_hold_moments_of_their_groups_only(kind):
     with observing(model) as moments:
         model(torch.randn(2, 64, 8, 8))
     assert moments['0'].numel == 64 * (1 + 64 // groups)
+
+
+def test_a_pass_that_is_folded_at_once_holds_no_predictors():
+    config = DenoiseRepConfig(layers='all', strength=0.3)
+    model, batches = TinyNet().eval(), torch.randn(2, 4, 3, 6, 6)
+    twin = copy.deepcopy(model)
+    convert_to_fold_(model, config)
+    for _, layer in denoise_layers(model):
+        assert layer.denoiser.weight.untyped_storage().nbytes() == 4
+    convert_(twin, config)
+    for net in (model, twin):
+        solve_and_fuse_(net, collect_moments(net, batches))
+    assert all(torch.equal(value, twin.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_a_low_rank_predictor_is_refused_by_such_a_pass():
+    model = TinyNet()
+    convert_to_fold_(model, DenoiseRepConfig(solver='sgd', rank=2))
+    with pytest.raises(ValueError, match='a low-rank predictor is trained, not solved'):
+        solve_and_fuse_(model, collect_moments(model, [torch.randn(2, 3, 6, 6)]))

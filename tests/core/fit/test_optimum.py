@@ -9,8 +9,9 @@ from torch import nn
 from denoiserep_ext import DenoiseRepConfig, convert_, fit_one_pass_, fuse_
 from denoiserep_ext.core.fit.moments import Moments, resolution
 from denoiserep_ext.core.fit.one_pass import collect_moments, solve_, solve_and_fuse_
-from denoiserep_ext.core.fit.optimum import Optimum, bounded_factors, trace_of_inverse
+from denoiserep_ext.core.fit.optimum import Optimum, bounded_factors_
 from denoiserep_ext.core.fit.running import RunningMoments
+from denoiserep_ext.core.fit.symmetric import trace_of_inverse
 from denoiserep_ext.core.layer.layers import denoise_layers
 from tests.helpers import converted, moments_of
 
@@ -49,10 +50,18 @@ def test_the_bound_is_restored_where_a_factor_exists_and_no_entry_shows_it():
     values[0, 0] = 0.2
     systems = (vectors * values.unsqueeze(-2)) @ vectors.mT
     least = torch.ones(2, dtype=torch.float64)
-    inverse = torch.cholesky_inverse(bounded_factors(systems, least, rounding=0.5 * least))
+    inverse = torch.cholesky_inverse(bounded_factors_(systems.clone(), least, rounding=0.5 * least))
     expected = (vectors / values.clamp_min(1.0).unsqueeze(-2)) @ vectors.mT
     assert torch.linalg.inv(systems[0]).diagonal().max() < 1.0
     torch.testing.assert_close(inverse, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_factor_takes_the_memory_of_its_system_which_can_be_had_again():
+    optimum = Optimum(unit_model()[0], moments_of(torch.randn(500, 1, 64)))
+    system, place = optimum.system.clone(), optimum.system.data_ptr()
+    assert optimum.factor.data_ptr() == place
+    torch.testing.assert_close(optimum.factor @ optimum.factor.mT, system, rtol=1e-12, atol=1e-12)
+    assert torch.equal(optimum.system, system)
 
 
 def test_sound_systems_need_no_eigenvalues(monkeypatch):
