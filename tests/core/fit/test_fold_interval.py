@@ -119,3 +119,20 @@ def test_noise_added_in_training_leaves_no_use_for_it():
     convert_(model, config)
     with pytest.raises(ValueError, match='fold_interval has no use with train_noise'):
         Learner(model, config, Recipe(), LearningOptions(fold_interval=2))
+
+
+def test_a_compiled_model_adds_what_was_folded_last():
+    made = solved(3)
+    made.model.eval()
+    for _, layer in denoise_layers(made.model):
+        layer.training, layer.observing = True, False
+    compiled, x = torch.compile(made.model, backend='eager'), torch.randn(2, 3, 8, 8)
+    seen = []
+    with torch.no_grad():
+        for _ in range(4):
+            for _, layer in denoise_layers(made.model):
+                layer.weight.add_(0.05)
+            made.enter(0)
+            seen.append(compiled(x))
+            assert_close(seen[-1], made.model(x))
+    assert not any(torch.equal(one, other) for one, other in zip(seen, seen[1:]))
