@@ -10,7 +10,7 @@ from denoiserep_ext import convert_
 from denoiserep_ext.compare.measure import parameter_ratio, step_times
 from denoiserep_ext.core.fit.recipes import JOINT, enter_phase_
 from denoiserep_ext.core.fit.running import RunningMoments
-from denoiserep_ext.core.layer.layers import denoise_layers
+from denoiserep_ext.core.layer.fusion import hold_added_
 
 from .models import MODELS, backbone
 from .timing import DEVICE, timed
@@ -57,10 +57,6 @@ def solving_and_folding_seconds(name: str, size: int, work_dir: Path) -> tuple[f
     model.train()
     enter_phase_(model, JOINT)  # layers of frozen stages learn, too
     model(torch.randn(2, 3, size, size, device=DEVICE))
-
-    def fold() -> None:
-        for _, layer in denoise_layers(model):
-            layer.hold_added_()
-
-    seconds = timed({'solve': lambda: running.refresh(solve=True), 'fold': fold}, repeats=3)
+    seconds = timed({'solve': lambda: running.refresh(solve=True), 'fold': lambda: hold_added_(model)},
+                    repeats=3)
     return seconds['solve'], seconds['fold']

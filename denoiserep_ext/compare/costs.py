@@ -13,19 +13,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..core.layer.layers import denoise_layers
 
 
-def predictor_share(model: nn.Module) -> float:
-    """Numbers held while training (weights, predictors, what folding adds where that is kept) over those
-    of the plain model.
+def numbers_held(model: nn.Module, fold_interval: int = 1) -> float:
+    """Numbers held while training over those of the plain model: weights, predictors, and what folding
+    adds where not every step folds.
 
     Args:
         model: A converted model.
+        fold_interval: Iterations between folds.
     """
     layers = [layer for _, layer in denoise_layers(model)]
     denoisers = [layer.denoiser for layer in layers]
     predictors = sum(tensor.numel() for denoiser in denoisers
                      for tensor in denoiser.state_dict().values() if tensor.dim())
-    added = sum(tensor.numel() for layer in layers for tensor in layer.added or ()
-                if tensor is not None)
+    added = 0 if fold_interval == 1 else sum(
+        p.numel() for layer in layers for p in (layer.weight, layer.bias) if p is not None)
     trained = sum(p.numel() for denoiser in denoisers for p in denoiser.parameters())
     plain = sum(p.numel() for p in model.parameters()) - trained
     return (plain + predictors + added) / plain

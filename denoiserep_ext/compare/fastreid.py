@@ -26,7 +26,7 @@ from ..core.layer.selection import find_part
 from ..reid.checkpoint import num_classes
 from ..reid.config import settings_of
 from ..reid.hooks import DenoisingHook, EpochSeed
-from .costs import inference_costs, predictor_share
+from .costs import inference_costs, numbers_held
 from .stages import NOT_TRAINED, Host, Stage
 
 
@@ -91,7 +91,7 @@ class FastReID(Host):
             inference = inference_costs(fused.backbone, stock.backbone, images)
             times = step_times({'plain': self.control(config), 'denoiserep': config}, work_dir)
             costs.update(step_time=times['denoiserep'] / times['plain'],
-                         parameters=predictor_share(unfused),
+                         parameters=numbers_held(unfused, config.MODEL.DENOISEREP.FOLD_INTERVAL),
                          inference_time=inference['time'], operators=inference['operators'])
         return costs
 

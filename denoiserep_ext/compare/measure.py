@@ -19,10 +19,10 @@ from ..core.files.plain import KEY, unpack
 from ..core.files.reading import read_checkpoint
 from ..core.layer.config import DenoiseRepConfig
 from ..core.layer.conversion import convert_
-from ..core.layer.layers import denoise_layers, explicit_path
+from ..core.layer.layers import explicit_path
 from ..mm.models import build_model
 from ..mm.options import selection_of
-from .costs import inference_costs, predictor_share
+from .costs import inference_costs, numbers_held
 
 HOOK = 'DenoiseRepHook'
 
@@ -73,15 +73,12 @@ def fused_against_unfused(config: Config, checkpoint: Path, fused: Path, batches
 
 
 def parameter_ratio(config: Config) -> float:
-    """Numbers held while training over those of the plain model, see :func:`predictor_share`."""
+    """Numbers held while training over those of the plain model, see :func:`numbers_held`."""
     model, options = build_model(without_hook(config)), _hook_of(config)
     hook = {k: v for k, v in options.items() if k in DenoiseRepConfig.__dataclass_fields__}
     target, hook['layers'] = selection_of(options)
     convert_(model.get_submodule(target), DenoiseRepConfig(**hook))
-    if options.get('fold_interval', 1) > 1:
-        for _, layer in denoise_layers(model):
-            layer.hold_added_()
-    return predictor_share(model)
+    return numbers_held(model, options.get('fold_interval', 1))
 
 
 def step_times(configs: dict[str, Config], work_dir: Path, iterations: int = 40,

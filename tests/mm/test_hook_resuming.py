@@ -48,22 +48,23 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path, digits, baseline, hook, 
     assert whole['denoiserep']['figures'] == again['denoiserep']['figures']
 
 
-@pytest.mark.parametrize('hook, every', [
-    (dict(recipe='alternate', period=3, interval=2), 1),
-    (dict(fold_interval=3, interval=100, **STRONG), 4)], ids=['block', 'fold'])
+@pytest.mark.parametrize('hook, saved, every', [
+    (dict(recipe='alternate', period=3, interval=2), 4, 1),
+    # Solving after 1, 2, 4 and 8 iterations brings on a fold, too: that of the save is another one.
+    (dict(fold_interval=4, interval=100, **STRONG), 5, 5)], ids=['block', 'fold'])
 def test_save_and_resume_in_the_middle_of_iterations_that_belong_together(tmp_path, digits, baseline,
-                                                                          hook, every):
+                                                                          hook, saved, every):
     def config(name, **more):
         cfg = classifier_config(tmp_path / name, digits, backbone='resnet', hook=hook, **more)
-        cfg.train_cfg = dict(by_epoch=False, max_iters=8, val_interval=4)
-        cfg.param_scheduler = dict(type='PolyLR', by_epoch=False, begin=0, end=8)
+        cfg.train_cfg = dict(by_epoch=False, max_iters=2 * saved, val_interval=saved)
+        cfg.param_scheduler = dict(type='PolyLR', by_epoch=False, begin=0, end=2 * saved)
         cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=every)
         return cfg
 
     train(config('whole', load_from=baseline('resnet')))
-    train(config('resumed', resume=True, load_from=str(tmp_path / 'whole/iter_4.pth')))
-    for k in range(4 + every, 9, every):
+    train(config('resumed', resume=True, load_from=str(tmp_path / f'whole/iter_{saved}.pth')))
+    for k in range(saved + every, 2 * saved + 1, every):
         assert equal(weights(tmp_path / f'whole/iter_{k}.pth'),
                      weights(tmp_path / f'resumed/iter_{k}.pth'))
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..layer.config import DenoiseRepConfig
 from ..layer.folding import check_finite
-from ..layer.fusion import step_sizes
+from ..layer.fusion import hold_added_, step_sizes
 from ..layer.layers import denoise_layers
 from ..layer.loss import track_loss_
 from .learning_options import LearningOptions
@@ -55,6 +55,9 @@ class Learner:
     def __init__(self, model: nn.Module, config: DenoiseRepConfig, recipe: Recipe,
                  options: LearningOptions,
                  optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None) -> None:
+        if options.fold_interval > 1 and config.train_noise:
+            raise ValueError('fold_interval has no use with train_noise, which denoises the features '
+                             'themselves: leave one of the two out.')
         self.model, self.config, self.recipe, self.options = model, config, recipe, options
         for name, layer in denoise_layers(model):
             check_finite(name, layer.weight, layer.bias)
@@ -70,9 +73,6 @@ class Learner:
             self.sgd = PredictorSGD(model, optimizer, options.loss_weight)
             self._base_lrs = [group['lr'] for group in self.sgd.optimizer.param_groups]
         self.phase: Phase | None = None
-        if options.fold_interval > 1 and config.train_noise:
-            raise ValueError('fold_interval has no use with train_noise, which denoises the features '
-                             'themselves: leave one of the two out.')
         self._since_folding = 0  # iterations
         self.scalars: dict[str, float] = {}  # for the host's log
         self._figures: dict[str, dict[str, float]] = {}
@@ -105,8 +105,7 @@ class Learner:
 
     def _fold_now_and_then(self) -> None:
         if self._since_folding % self.options.fold_interval == 0:
-            for _, layer in denoise_layers(self.model):
-                layer.hold_added_()
+            hold_added_(self.model)
         self._since_folding += 1
 
     def learn(self, host: torch.optim.Optimizer, block_ends: bool) -> None:

@@ -90,8 +90,8 @@ class DenoiseLayer:
 
     @torch.no_grad()
     def hold_added_(self) -> None:
-        """Fold, and let training add what that adds to weight and bias, however these move on, until
-        the next call; gradients pass straight through to them."""
+        """Fold, and let training add what that adds to weight and bias, however these move on; gradients
+        pass straight through to them."""
         weight, bias = self.folded()
         self.added = weight - self.weight, None if bias is None else bias - self.bias
 

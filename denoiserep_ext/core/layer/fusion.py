@@ -112,6 +112,13 @@ def release_fused_(model: nn.Module) -> None:
         layer.held = None
 
 
+def hold_added_(model: nn.Module) -> None:
+    """Let training add to the present and later weights what folding adds to the present ones, until the
+    next call, instead of folding at every step."""
+    for _, layer in denoise_layers(model):
+        layer.hold_added_()
+
+
 @contextmanager
 def held_fused(model: nn.Module) -> Iterator[None]:
     """:func:`hold_fused_` for the length of a context."""
