@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MEMORY = {'cpu': 2**30, 'cuda': 2**35}  # bytes of features kept, in the memory of the CPU
+MEMORY = {'cpu': 2**30, 'cuda': 2**35}  # bytes of features kept, in the memory of the device
 
 
 def run(name: str, images: int, batch_size: int, size: int, work_dir: Path, amp: str) -> dict[str, Any]:
@@ -46,7 +46,8 @@ def main(name: str, images: str, batch_size: str, size: str, work_dir: str, amp:
                 model(x)
         forward = (now() - start) / max(1, count // 4) * count
     start = now()
-    report = denoise_pairs_(model, (batch() for _ in range(count)), PairConfig(memory=MEMORY[DEVICE]),
+    config = PairConfig(memory=MEMORY['cpu'], gpu_memory=MEMORY['cuda'])
+    report = denoise_pairs_(model, (batch() for _ in range(count)), config,
                             autocast(amp)(lambda model, images: model(images.to(DEVICE))))
     seconds = now() - start
     peak = torch.cuda.max_memory_allocated() if DEVICE == 'cuda' else peak_resident()

@@ -33,7 +33,7 @@ EXAMPLE = """to make a classifier stand noise and JPEG, with 500 images and no l
 """
 # Options that only noise that is shown, or only the other kinds, can use.
 OF_SHOWN = ('corruptions', 'severities', 'pairs', 'clean_weight', 'form', 'ridge', 'damping',
-            'positions', 'held_out', 'memory')
+            'positions', 'held_out', 'memory', 'gpu_memory')
 OF_OTHERS = ('strength', 'step_stride', 'steps', 'update', 'place', 'centre', 'tokens', 'save_moments',
              'moments', 'share', 'noises')
 
@@ -97,6 +97,8 @@ def add_shown(group):
         'no judge')
     add('--memory', type=size, default=default.memory, metavar='BYTES', help='features '
         'kept in memory; what is more goes to a temporary folder (default: 4G)')
+    add('--gpu-memory', type=size, default=default.gpu_memory, metavar='BYTES', help='features '
+        'kept on the GPU before any go to the memory (default: half of what is free there)')
 
 
 def add_assumed(group):
@@ -225,7 +227,8 @@ def shown_noise(args):
     """Setting, source and plan of noise that is shown."""
     setting = PairDenoising(PairConfig(
         form=args.form, clean_weight=args.clean_weight, ridge=args.ridge, positions=args.positions,
-        damping=args.damping, held_out=args.held_out, memory=args.memory, seed=args.seed))
+        damping=args.damping, held_out=args.held_out, memory=args.memory, gpu_memory=args.gpu_memory,
+        seed=args.seed))
     corruptions = from_words(args.corruptions, args.severities) if args.corruptions else ()
     sweeping = args.sweep is not None
     source = PairOptions(corruptions, args.seed, args.write_anyway and not sweeping)

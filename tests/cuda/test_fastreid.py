@@ -11,11 +11,13 @@ from tests.reid.conftest import baseline, digits  # noqa: E402, F401
 from tests.reid.helpers import load, reid_config, stock_model, train  # noqa: E402
 
 
-@pytest.mark.parametrize('recipe, solver', [('joint', 'one_pass'), ('joint', 'sgd'),
-                                            ('frozen', 'one_pass')])
-def test_mixed_precision_training(tmp_path, digits, baseline, device, recipe, solver):  # noqa: F811
+@pytest.mark.parametrize('recipe, solver, fold_interval', [
+    ('joint', 'one_pass', 1), ('joint', 'one_pass', 3), ('joint', 'sgd', 1), ('frozen', 'one_pass', 1)])
+def test_mixed_precision_training(tmp_path, digits, baseline, device, recipe, solver,  # noqa: F811
+                                  fold_interval):
     cfg = reid_config(tmp_path, digits, 'MODEL.WEIGHTS', baseline, 'SOLVER.AMP.ENABLED', True,
-                      'MODEL.DENOISEREP.RECIPE', recipe, 'MODEL.DENOISEREP.SOLVER', solver)
+                      'MODEL.DENOISEREP.RECIPE', recipe, 'MODEL.DENOISEREP.SOLVER', solver,
+                      'MODEL.DENOISEREP.FOLD_INTERVAL', fold_interval)
     trainer = train(cfg)
     if device.type == 'cuda':
         assert type(trainer._trainer).__name__ == 'AMPTrainer'

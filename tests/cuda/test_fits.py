@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from denoiserep_ext import PairConfig, convert_, denoise_pairs_, fit_one_pass_, fuse_
+from denoiserep_ext.core.fit.symmetric import factor_, solve, trace_of_inverse
+from denoiserep_ext.core.pairs.store import Store
 from tests.cuda.conftest import DEVICE
 from tests.helpers import TinyNet
 
@@ -79,6 +81,52 @@ def test_pairs(device, form):
     config = PairConfig(form=form, ridge=1e-2, held_out=0.0)
     start, cpu, gpu = on_both(lambda m: from_pairs(m, config), device, torch.float64)
     assert_same_step(start, gpu, cpu, 1e-6)
+
+
+def test_features_kept_anywhere_give_the_same_model(device, tmp_path, monkeypatch):
+    """All on the GPU, some, none; some in the memory of the CPU, the rest in files."""
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    model, results = TinyNet(8).eval().double().to(device), []
+    for gpu_memory, memory in ((None, 0), (200_000, 0), (0, 2**30), (0, 200_000)):
+        other = copy.deepcopy(model)
+        results.append(from_pairs(other, PairConfig(ridge=1e-2, held_out=0.0, memory=memory,
+                                                    gpu_memory=gpu_memory)))
+    for state in results[1:]:
+        assert_same_step({k: v.cpu() for k, v in model.state_dict().items()},
+                         *({k: v.cpu() for k, v in each.items()} for each in (state, results[0])), 1e-10)
+
+
+def test_store_keeps_a_gpus_tensors_there_while_they_fit(device):
+    store, x = Store(budget=100, gpu_budget=100), torch.arange(20.0, device=device)
+
+    def places(*keys):
+        values = [store._kept[key][0][0] for key in keys]
+        return [v.device.type if isinstance(v, torch.Tensor) else 'file' for v in values]
+
+    for key in range(3):
+        store.put(key, (x + key, 'text'))
+    assert places(0, 1, 2) == list(dict.fromkeys((device.type, 'cpu', 'file')))[:2] + ['file']
+    for key in range(3):
+        value, text = store.get(key)
+        assert torch.equal(value, x + key) and value.device == x.device and text == 'text'
+    store.drop(0)
+    store.put(3, x)
+    assert places(3) == [device.type]
+    store.close()
+
+
+def test_systems_are_solved_in_their_own_memory(device):
+    a = torch.randn(3, 300, 400, dtype=torch.float64)
+    systems, right = a @ a.mT, torch.randn(3, 300, 5, dtype=torch.float64)
+    own = systems.clone().to(device)
+    address = own.data_ptr()
+    factors, failed = factor_(own)
+    assert not failed.any() and factors.data_ptr() == address
+    tight = dict(rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(solve(factors, right.to(device)).cpu(),
+                               torch.linalg.solve(systems, right), **tight)
+    traces = torch.linalg.inv(systems).diagonal(dim1=-2, dim2=-1).sum(-1)
+    torch.testing.assert_close(trace_of_inverse(factors).cpu(), traces, **tight)
 
 
 def test_pairs_in_float32(device):

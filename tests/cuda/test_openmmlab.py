@@ -25,7 +25,7 @@ def mixed(cfg, device, dtype):
 @pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
 @pytest.mark.parametrize('backbone, hook', [
     ('resnet', {}), ('vit', {}), ('vmamba', {}), ('resnet', dict(solver='sgd')),
-    ('vit', dict(recipe='frozen'))], ids=str)
+    ('vit', dict(recipe='frozen')), ('vit', dict(fold_interval=3))], ids=str)
 def test_mixed_precision_training(tmp_path, digits, device, backbone, hook, dtype):  # noqa: F811
     cfg = mixed(classifier_config(tmp_path, digits, backbone=backbone, hook=hook), device, dtype)
     runner = train(cfg)

@@ -48,11 +48,13 @@ class Collector:
         wanted: Positions per image and call.
         seed: Seed of the draws.
         constants: Addresses of the model's parameters and buffers.
+        draws: What was drawn before: drawing takes longer than many a layer.
     """
 
-    def __init__(self, places: list[Place], wanted: int, seed: int, constants: set[int]) -> None:
-        self.places, self.wanted, self.seed = places, wanted, seed
-        self.follower = Follower(constants, self._at_sum)
+    def __init__(self, places: list[Place], wanted: int, seed: int, constants: set[int],
+                 draws: dict[tuple[int, ...], tuple[Tensor, Tensor]] | None = None) -> None:
+        self.places, self.wanted, self.seed, self.constants = places, wanted, seed, constants
+        self.draws = {} if draws is None else draws
         self._pending: dict[int, tuple] = {}
 
     @contextmanager
@@ -66,40 +68,48 @@ class Collector:
         """
         self.run, self.first_image, self.images = run, first_image, images
         self._calls: dict[str, int] = defaultdict(int)
-        self.follower.tracks.clear()
-        self.follower.spent.clear()
-        self._pending.clear()
-        handles = [place.layer.register_forward_hook(self._hook(place), with_kwargs=True)
+        # Not an attribute: each would hold the other, and the collector's sums until Python looks for
+        # cycles, which a few large tensors do not make it do.
+        follower = Follower(self.constants, self._at_sum)
+        handles = [place.layer.register_forward_hook(self._hook(place, follower), with_kwargs=True)
                    for place in self.places]
         try:
-            with self.follower:
+            with follower:
                 yield
         finally:
+            self._pending.clear()
             for handle in handles:
                 handle.remove()
 
-    def _hook(self, place: Place):
+    def _hook(self, place: Place, follower: Follower):
         def hook(_layer, args, kwargs, output):
             x = args[0] if args else kwargs['input']
             call = self._calls[place.name]
             self._calls[place.name] += 1
             at = x if place.positions.pointwise else output
-            generator = torch.Generator().manual_seed(
-                mix(self.seed, place.index, self.first_image, call))
             count = place.positions.count(at)
             if not count:
                 return
-            rows, image = draw_rows(count, self.images, self.wanted, generator)
-            rows = rows.to(at.device)
+            rows, image = self._draw(place, call, count, at.device)
             given = place.positions.vectors(at, rows)
             reads = self.read(place, x, output, rows)
             if place.skip:
-                track = self.follower.follow(place.name, output)
+                track = follower.follow(place.name, output)
                 self._pending[id(track)] = place, call, rows, image, reads, given
             else:
                 self._take(place, call, image, reads, given)
 
         return hook
+
+    def _draw(self, place: Place, call: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Places, on the device, and the image of each; see :func:`draw_rows`."""
+        key = place.index, self.first_image, call, count, self.images
+        if key not in self.draws:
+            generator = torch.Generator().manual_seed(
+                mix(self.seed, place.index, self.first_image, call))
+            rows, image = draw_rows(count, self.images, self.wanted, generator)
+            self.draws[key] = rows.to(device), image
+        return self.draws[key]
 
     def read(self, place: Place, x: Tensor, output: Tensor, rows: Tensor) -> Tensor | None:
         """What the layer reads, where it is wanted."""
@@ -170,7 +180,8 @@ class Lacks(Collector):
     """
 
     def __init__(self, place: Place, targets: Targets, dtype: torch.dtype) -> None:
-        super().__init__([place], targets.wanted, targets.seed, targets.follower.constants)
+        super().__init__([place], targets.wanted, targets.seed, targets.constants,
+                         targets.draws)
         self.targets, self._done = targets, 0
         sizes, device = place.positions.sizes, place.layer.weight.device
         # By half of the images: sums of worse images, and of clean ones.

@@ -43,7 +43,10 @@ class PairConfig:
         judge: How it compares outputs: ``'js'`` for class scores, ``'cosine'`` for embeddings,
             ``'feature'``, squared error, for anything; ``'auto'``: ``'js'`` for one output
             [images, classes], ``'feature'`` otherwise.
-        memory: Bytes of features that are kept in memory; what is more goes to a temporary folder.
+        memory: Bytes of features that are kept in the memory of the CPU; what is more goes to a
+            temporary folder.
+        gpu_memory: Bytes of features that stay on the GPU they were computed on, before the memory of
+            the CPU is used. None: half of what is free there when the fit begins.
         seed: Seed of the drawn positions; the global generators are never touched.
 
     Raises:
@@ -61,6 +64,7 @@ class PairConfig:
     held_out: float = 0.2
     judge: str = 'auto'
     memory: int = 4 * 2**30
+    gpu_memory: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,6 +74,8 @@ class PairConfig:
                                  f'{", ".join(choices)}.')
         for name, least in (('positions', 1), ('memory', 0), ('seed', 0)):
             object.__setattr__(self, name, integer(name, getattr(self, name), least))
+        if self.gpu_memory is not None:
+            object.__setattr__(self, 'gpu_memory', integer('gpu_memory', self.gpu_memory, 0))
         if self.ridge != 'auto':
             _within('ridge', self.ridge, lambda x: 0 <= x < math.inf, "'auto' or a finite number >= 0")
         _within('clean_weight', self.clean_weight, lambda x: x >= 0, 'a number >= 0')

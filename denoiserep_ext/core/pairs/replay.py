@@ -129,13 +129,15 @@ class Replay:
 
         Args:
             start: Number of finished parts.
-            record: How many of the next parts to keep the outputs of; the forward stops behind them. 0:
-                keep none and do not stop.
+            record: How many of the next parts to keep the outputs of, as far as parts behind them read
+                those; the forward stops behind them. 0: keep none and do not stop.
             complete: Whether whoever else looks at the forward has seen enough of it to stop.
         """
         self._recorded, self._complete = self.order[start:start + record], complete
         replaced = {name: self._stub(name) for name in self.order[:start]}
-        replaced.update({name: self._recorder(name) for name in self._recorded})
+        end = start + record
+        replaced.update({name: self._recorder(name, len(self.order) > end <= self.last_reader[name])
+                         for name in self._recorded})
         own = {name: self.units[name].__dict__.get('forward') for name in replaced}
         try:
             for name, function in replaced.items():
@@ -169,13 +171,13 @@ class Replay:
         if self._complete() and all(self._counts[each] == self.calls[each] for each in self._recorded):
             stop()
 
-    def _recorder(self, name: str) -> Callable:
+    def _recorder(self, name: str, values: bool) -> Callable:
         original = self.units[name].forward
 
         def recorder(*args, **kwargs):
             output = original(*args, **kwargs)
             with _disable_current_modes():  # a copy is none of the model's operations
-                self.store.put(self._key(name), output)
+                self.store.put(self._key(name), output, values)
             self.stop_if_complete()
             return output
 

@@ -19,20 +19,24 @@ class _Like(NamedTuple):
 
 
 class Store:
-    """Nested tensors by key. Those that do not fit in the budget are written to a temporary folder.
+    """Nested tensors by key. Those on a GPU stay there while its budget lasts; then the memory of the
+    CPU takes them, and a temporary folder what does not fit in either.
 
     Args:
-        budget: Bytes to keep in memory.
+        budget: Bytes to keep in the memory of the CPU.
+        gpu_budget: Bytes to keep on GPUs, all together.
     """
 
-    def __init__(self, budget: int) -> None:
-        self.budget, self.used, self._files = budget, 0, 0
+    def __init__(self, budget: int, gpu_budget: int = 0) -> None:
+        self._left = {'cpu': budget, 'cuda': gpu_budget}  # bytes, by type of device
+        self._files = 0
         self._kept: dict[Hashable, tuple[list[Tensor | Path | None], list[Any], Any]] = {}
         self._folder: tempfile.TemporaryDirectory | None = None
         self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
-    def put(self, key: Hashable, tree: Any) -> None:
-        """Keep a copy of a nested structure's tensors."""
+    def put(self, key: Hashable, tree: Any, values: bool = True) -> None:
+        """Keep a copy of a nested structure's tensors; without their values, as after
+        :meth:`forget`, if nobody will read them."""
         leaves, spec = pytree.tree_flatten(tree)
         self.drop(key)
         kept, likes = [], []
@@ -41,16 +45,16 @@ class Store:
                 kept.append(None)
                 likes.append(leaf)
                 continue
-            kept.append(self._keep(leaf))
+            kept.append(self._keep(leaf) if values else None)
             likes.append(_Like(torch.empty_like(leaf, device='meta'), leaf.device))
         self._kept[key] = kept, likes, spec
 
     def _keep(self, tensor: Tensor) -> Tensor | Path:
-        size = tensor.numel() * tensor.element_size()
-        if self.used + size <= self.budget:
-            self.used += size
-            # A view is copied whole; what is on a GPU comes down.
-            return tensor.detach().to('cpu', copy=True)
+        size = _bytes(tensor)
+        for place in dict.fromkeys((tensor.device, torch.device('cpu'))):
+            if size <= self._left.get(place.type, 0):
+                self._left[place.type] -= size
+                return tensor.detach().to(place, copy=True)  # a view is copied whole
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix='denoiserep-')
         self._files += 1
@@ -82,8 +86,10 @@ class Store:
         place, size = (like.meta.dtype, like.device), like.meta.numel()
         if place not in self._scratch or self._scratch[place].numel() < size:
             fill = float('nan') if like.meta.is_floating_point() else 0
+            # Forwards that start on the CPU copy blanks to the GPU again and again.
+            pinned = like.device.type == 'cpu' and torch.cuda.is_available()
             self._scratch[place] = torch.full((size, ), fill, dtype=like.meta.dtype,
-                                              device=like.device)
+                                              device=like.device, pin_memory=pinned)
         return self._scratch[place][:size].view(like.meta.shape)
 
     def forget(self, key: Hashable) -> None:
@@ -106,7 +112,7 @@ class Store:
         if isinstance(value, Path):
             value.unlink(missing_ok=True)
         elif value is not None:
-            self.used -= value.numel() * value.element_size()
+            self._left[value.device.type] += _bytes(value)
 
     def close(self) -> None:
         """Remove the temporary folder."""
@@ -114,3 +120,12 @@ class Store:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+
+def free_on_gpu(device: torch.device) -> int:
+    """Bytes free on a device; 0 if it is no GPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else 0
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

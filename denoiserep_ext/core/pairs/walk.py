@@ -25,7 +25,7 @@ from .regression import Fit, fit_halves
 from .replay import Replay, Run, find_units, open_units
 from .report import PairLayer, PairReport
 from .soundness import require_finite, require_independent
-from .store import Store
+from .store import Store, free_on_gpu
 from .tracing import INPUT, Trace, trace
 from .trees import map_tensors
 from .writing import Trained, bias_place, changed_tensors, write_
@@ -109,7 +109,9 @@ class _Walk:
     def __init__(self, model: nn.Module, config: PairConfig, forward: Forward,
                  progress: Progress) -> None:
         self.model, self.config, self.forward, self.progress = model, config, forward, progress
-        self.store = Store(config.memory)
+        device = next(model.parameters()).device
+        self.store = Store(config.memory, free_on_gpu(device) // 2 if config.gpu_memory is None
+                           else config.gpu_memory)
         self.layers: dict[str, PairLayer] = {}
         self.solving = 0.0
 
@@ -133,9 +135,11 @@ class _Walk:
         court = None
         if self.material.judged_by_all():
             court = Court(self.replay, self.material, self.store, self.config)
-        steps = Steps(self.progress, sum(3 + len(own) for _, _, own in segments))
+        steps = Steps(self.progress, sum(3 + len(own) for _, _, own in segments) - 1)
         for first, count, own in segments:
-            self._segment(first, count, own, trained, court, steps)
+            self._segment(first, own, self._targets(first, count, own, steps), trained, court, steps)
+            if own is not segments[-1][2]:
+                self._finish(first, count, steps)
         verdict = None if court is None else court.verdict()
         if verdict is not None and not verdict.accepted:
             trained.restore_()
@@ -182,30 +186,36 @@ class _Walk:
 
     # One part of the model
 
-    def _segment(self, first: int, count: int, places: list[Place], trained: Trained,
-                 court: Court | None, steps: Steps) -> None:
-        """Fit the layers of a part, let the judge decide, keep the part's outputs."""
-        name = self.replay.order[first]
+    def _targets(self, first: int, count: int, places: list[Place], steps: Steps) -> Targets:
+        """What the trained layers of a part give; its outputs for clean images are kept."""
         targets = Targets(self.replay, places, self.config.positions, self.config.seed, self.constants)
         with self.replay.at(first, count, targets.complete):
-            for item in steps.over(self.material.items(), f'{name}: targets'):
+            for item in steps.over(self.material.items(), f'{self.replay.order[first]}: targets'):
                 run = Run(item.number, 0)
                 if item.judged:
                     self.replay.run(run)
                     continue
                 with targets.watching(run, item.first, item.images):
                     self.replay.run(run)
+        return targets
+
+    def _segment(self, first: int, places: list[Place], targets: Targets, trained: Trained,
+                 court: Court | None, steps: Steps) -> None:
+        """Fit the layers of a part and let the judge decide."""
         done = []
         for place in places:
             trained.remember(changed_tensors(place))
             done.append(self._fit(first, place, targets, steps))
         if court is not None and any(each.fit.ridge is not None for each in done):
-            steps.next(f'{name}: judge')
+            steps.next(f'{self.replay.order[first]}: judge')
             done = self._judged(court, first, done, trained)
         for each in done:
             self._note(each)
+
+    def _finish(self, first: int, count: int, steps: Steps) -> None:
+        """Keep what a part gives now, for those behind it."""
         with self.replay.at(first, count):
-            for item in steps.over(self.material.items(), f'{name}: outputs'):
+            for item in steps.over(self.material.items(), f'{self.replay.order[first]}: outputs'):
                 for stream in range(1, self.material.streams + 1):
                     self.replay.run(Run(item.number, stream))
         self.replay.release(first + count, (Run(item.number, stream) for item in self.material.items()

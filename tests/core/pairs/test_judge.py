@@ -182,7 +182,8 @@ def test_layers_behind_a_choice_are_left_and_say_why():
     ({'ridge': 'some'}, 'ridge must be'), ({'clean_weight': -0.1}, 'clean_weight must be'),
     ({'positions': 0}, 'positions must be'), ({'damping': 0}, 'damping must be'),
     ({'held_out': 0.9}, 'held_out must be'), ({'judge': 'me'}, 'choose one of auto'),
-    ({'memory': -1}, 'memory must be'), ({'clean_weight': float('nan')}, 'clean_weight must be')])
+    ({'memory': -1}, 'memory must be'), ({'gpu_memory': -1}, 'gpu_memory must be'),
+    ({'clean_weight': float('nan')}, 'clean_weight must be')])
 def test_settings_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         PairConfig(**options)

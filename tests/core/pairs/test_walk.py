@@ -1,6 +1,9 @@
 """The walk from layer to layer against a slow, plain one, and what it leaves behind."""
 import copy
+import gc
 import pickle
+import weakref
+from collections import Counter
 from math import inf
 
 import pytest
@@ -9,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from denoiserep_ext import PairConfig, denoise_pairs_
-from denoiserep_ext.core.pairs import replay
+from denoiserep_ext.core.pairs import collecting, regression, replay, store
 
 
 class Sum(nn.Module):
@@ -290,6 +293,45 @@ def test_what_is_finished_is_not_computed_again():
         calls = 2 if name == 'shared' else 1
         assert seen <= calls * (8 * (1 + streams * (own + 1)) + small), name
     assert counts['stem.0'] == 8 * (1 + 2 * streams) + small  # exactly
+
+
+def test_what_nothing_reads_any_more_is_not_kept(monkeypatch):
+    """Of a part that is a convolution, a norm and a pooling only its last output; of the last part
+    nothing, nor is it run once more."""
+    kept = []
+    keep = store.Store._keep
+    monkeypatch.setattr(store.Store, '_keep', lambda self, x: kept.append(x.shape) or keep(self, x))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Conv2d(4, 5, 1))
+    seen = []
+    model[3].register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    images = torch.randn(8, 3, 8, 8)
+    denoise_pairs_(model, [(images, images + 1)], PairConfig(ridge=1e-2, held_out=0.0))
+    assert kept == [images.shape] * 2 + [(8, 4, 3, 3)] * 3
+    assert seen.count(8) == 3  # targets, and the fit on clean and worse images
+
+
+def test_sums_and_targets_of_finished_layers_are_freed_at_once(monkeypatch):
+    """Without waiting for Python to look for reference cycles."""
+    alive, most = weakref.WeakSet(), []
+    for kind in (collecting.Collector, regression.PairSums):
+        def init(self, *args, original=kind.__init__, **kwargs):
+            original(self, *args, **kwargs)
+            alive.add(self)
+            most.append(Counter(type(each).__name__ for each in alive))
+        monkeypatch.setattr(kind, '__init__', init)
+    clean, worse = images(8)
+    model = net()
+    gc.collect()
+    gc.disable()
+    try:
+        denoise_pairs_(model, batches(clean, worse), PairConfig(ridge=1e-2, **ALL))
+        assert not alive
+    finally:
+        gc.enable()
+    assert len(most) > 20
+    assert max(count['PairSums'] for count in most) == 4  # of one layer
+    assert max(count['Lacks'] for count in most) == 1
+    assert max(count['Targets'] for count in most) <= 2  # the part before, until the next one begins
 
 
 @pytest.mark.parametrize('memory', [0, 20_000])
