@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from .stages import NOT_TRAINED, Host, Stage
 # Every row resumes as if it had never been interrupted, with and without DenoiseRep.
 RESUMING = [dict(type=f'denoiserep_ext.{name}') for name in ('Generators', 'WholeCheckpoints')]
 
+_NO_DATA = ('{path}: {folder}, where the images of its {split}_dataloader are to be, is not there. Put '
+            'them there or name another folder: --cfg-options {split}_dataloader.dataset.data_root='
+            'FOLDER. (Digits and scenes: python -m denoiserep_ext digits|scenes FOLDER.)')
+
 
 class OpenMMLab(Host):
     """OpenMMLab's toolboxes; see :class:`Host`."""
@@ -30,6 +35,10 @@ class OpenMMLab(Host):
             cfg.merge_from_dict(options)
         if any(hook.get('noise') == NOISE for hook in cfg.get('custom_hooks') or []):
             raise ValueError(NOT_TRAINED)
+        for split in ('train', 'val', 'test'):
+            for folder in _data_roots(cfg.get(f'{split}_dataloader')):
+                if not Path(folder).is_dir():
+                    raise FileNotFoundError(_NO_DATA.format(path=path, split=split, folder=folder))
         return cfg
 
     def control(self, config: Config) -> Config:
@@ -73,3 +82,15 @@ class OpenMMLab(Host):
         mim = Path(sys.executable).with_name('mim')
         stage.call([str(mim), verb, mim_name(cfg.default_scope), str(config_file), *options,
                     '--work-dir', str(work_dir)])
+
+
+def _data_roots(loader: Any) -> Iterator[str]:
+    """Folders of a loader's datasets, nested ones too; not those of other file systems."""
+    if isinstance(loader, dict):
+        root = loader.get('data_root')
+        if root and isinstance(root, str) and '://' not in root and not loader.get('backend_args'):
+            yield root
+    elif not isinstance(loader, (list, tuple)):
+        return
+    for value in loader.values() if isinstance(loader, dict) else loader:
+        yield from _data_roots(value)

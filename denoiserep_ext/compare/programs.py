@@ -31,7 +31,8 @@ def run_program(name: str, command: list[str], log: Path, threads: int) -> None:
         threads: CPU threads it may use.
 
     Raises:
-        RuntimeError: with the end of the log, if it fails or :func:`stop_programs` was called.
+        RuntimeError: with the cause and the end of the log, if it fails, or if
+            :func:`stop_programs` was called.
     """
     programs = Path(sys.executable).parent
     environment = {**os.environ, 'OMP_NUM_THREADS': str(threads),
@@ -40,6 +41,7 @@ def run_program(name: str, command: list[str], log: Path, threads: int) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX)  # held until the last process with this output has ended
         stream.write(f'$ {" ".join(command)}\n')
         stream.flush()
+        start = stream.tell()
         with _lock:
             if _stopped.is_set():
                 raise RuntimeError(f'{name}: interrupted.')
@@ -51,9 +53,15 @@ def run_program(name: str, command: list[str], log: Path, threads: int) -> None:
     with _lock:
         _running.discard(process)
     if status:
-        end = '\n'.join(log.read_text(errors='replace').splitlines()[-25:])
         raise RuntimeError(f'{name}: {" ".join(command[:3])} failed ({status}); the log is {log}:\n'
-                           f'{end}')
+                           f'{_end(log.read_bytes()[start:].decode(errors="replace"))}')
+
+
+def _end(text: str) -> str:
+    """The last lines of a failed program's output, and once more the error that it ended with. (A
+    program that starts another, as mim does, ends with the news that this one failed.)"""
+    errors = re.findall(r'^(?!subprocess\.CalledProcessError)[\w.]*(?:Error|Exception): .+', text, re.M)
+    return '\n'.join([*text.splitlines()[-25:], *([f'\nCause: {errors[-1]}'] if errors else [])])
 
 
 def wait_for_others(log: Path) -> None:

@@ -19,10 +19,10 @@ def states() -> dict[str, Any]:
 
 
 def restore_(saved: dict[str, Any]) -> None:
-    """Put them back, those of this process that were saved."""
+    """Put them back, those of this process that were saved; tensors are on the CPU."""
     random.setstate(saved['python'])
     kind, keys, *rest = saved['numpy']
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(saved['torch'].cpu())
+    torch.set_rng_state(saved['torch'])
     if 'cuda' in saved and torch.cuda.is_available():
-        torch.cuda.set_rng_state(saved['cuda'].cpu())
+        torch.cuda.set_rng_state(saved['cuda'])

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
 
+from ..core.pairs.trees import map_tensors
 from ..core.processes import from_all, process_share, several_processes
 from ..registry import HOOKS
 from .generator_states import restore_, states
@@ -45,7 +46,9 @@ class Generators(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
-            self._resumed = self._fitting(checkpoint.get(KEY))
+            # mmengine reads checkpoints onto the GPU that trains; states belong to the CPU.
+            self._resumed = map_tensors(lambda state: state.cpu(),
+                                        self._fitting(checkpoint.get(KEY)))
 
     def before_train(self, runner) -> None:
         own = None if self._resumed is None else self._resumed[process_share()[0]]

@@ -20,9 +20,7 @@ def camvid(data: Path, out: Path) -> None:
     from tests.mm.test_dense_real_data import segformer
     cfg, _, _ = segformer(data.resolve())
     _train(cfg, iterations=300, batch=4, rate=1e-3)
-    for evaluator in cfg.val_evaluator, cfg.test_evaluator:
-        for own in evaluator if isinstance(evaluator, list) else [evaluator]:
-            own.iou_metrics = ['mIoU']
+    cfg.val_evaluator = cfg.test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
     cfg.dump(out / 'camvid.py')
 
 

@@ -2,12 +2,14 @@
 import copy
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 
+from denoiserep_ext.core.pairs.trees import map_tensors, tensors_in
 from denoiserep_ext.mm.generator_states import restore_, states
 from denoiserep_ext.mm.generators import KEY, Generators, RestoredAfter
 from tests.helpers import first_of
@@ -48,6 +50,32 @@ def test_states_put_back_give_the_same_draws():
 def test_states_are_tensors_and_plain_data(tmp_path):
     torch.save(states(), tmp_path / 'states.pth')
     restore_(torch.load(tmp_path / 'states.pth', weights_only=True))
+
+
+class OnGpu(torch.Tensor):
+    """Stands for a tensor that was read onto a GPU: it has to come down before anything reads it."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+    def numpy(self):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy.")
+
+
+def test_states_read_onto_a_gpu_come_down():
+    """mmengine resumes with the device that trains as ``map_location``."""
+    own = {**states(), 'workers': [states(), None]}
+    first = draws()
+    own['cuda'] = torch.zeros(16, dtype=torch.uint8)
+    saved = map_tensors(lambda x: x.as_subclass(OnGpu), [own])
+    assert len(tensors_in(saved)) == 5 and all(type(x) is OnGpu for x in tensors_in(saved))
+    hook = Generators()
+    hook.after_load_checkpoint(SimpleNamespace(_resume=True), {KEY: saved})
+    resumed, = hook._resumed
+    assert all(type(x) is torch.Tensor for x in tensors_in(resumed))
+    for each in (resumed, resumed['workers'][0]):
+        restore_({name: each[name] for name in ('python', 'numpy', 'torch')})
+        assert draws() == first
 
 
 def config(work_dir, digits, workers, by_epoch, **overrides):

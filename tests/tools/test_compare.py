@@ -16,7 +16,7 @@ from denoiserep_ext.compare import comparison  # noqa: E402
 from denoiserep_ext.compare.comparison import Comparison, summarise, verdict  # noqa: E402
 from denoiserep_ext.compare.measure import without_hook  # noqa: E402
 from denoiserep_ext.compare.openmmlab import OpenMMLab  # noqa: E402
-from denoiserep_ext.compare.programs import wait_for_others  # noqa: E402
+from denoiserep_ext.compare.programs import run_program, wait_for_others  # noqa: E402
 from denoiserep_ext.compare.stages import Stage  # noqa: E402
 from denoiserep_ext.datasets.digits import write_image_folder  # noqa: E402
 
@@ -65,6 +65,30 @@ def test_noise_that_is_shown_is_no_training_to_compare():
     config = CONFIGS / 'vit-tiny_denoiserep-frozen-corruption_1xb64_digits.py'
     with pytest.raises(ValueError, match='trains nothing, so no training can be compared'):
         OpenMMLab().read_config(config, {})
+
+
+def test_data_that_are_not_there_are_named_before_anything_is_trained(tmp_path):
+    config, (there, missing) = CONFIGS / 'vit-tiny_1xb64_digits.py', (tmp_path / 'a', tmp_path / 'none')
+    there.mkdir()
+    roots = {f'{split}_dataloader.dataset.data_root': str(there) for split in ('train', 'val', 'test')}
+    OpenMMLab().read_config(config, roots)
+    for root, split in (('test_dataloader.dataset.data_root', 'test_dataloader'),
+                        ('train_dataloader.dataset.dataset.data_root', 'train_dataloader')):  # nested
+        with pytest.raises(FileNotFoundError, match=f'none, where the images of its {split}'):
+            OpenMMLab().read_config(config, {**roots, root: str(missing)})
+    elsewhere = dict.fromkeys(roots, 's3://bucket/digits')
+    OpenMMLab().read_config(config, elsewhere)
+
+
+def test_a_failed_program_is_told_with_its_own_error(tmp_path):
+    """Not with that of a program in between, which says that it failed."""
+    inner = [sys.executable, '-c', 'raise KeyError("the cause")']
+    outer = [sys.executable, '-c', f'import subprocess; subprocess.check_call({inner})']
+    (tmp_path / 'log').write_text('ValueError: of an earlier program\n')
+    with pytest.raises(RuntimeError) as caught:
+        run_program('row', outer, tmp_path / 'log', 1)
+    assert str(caught.value).splitlines()[-1] == "Cause: KeyError: 'the cause'"
+    assert 'CalledProcessError' in str(caught.value) and 'earlier' not in str(caught.value)
 
 
 def test_bad_plans_are_refused(tmp_path):

@@ -1,6 +1,8 @@
 """Features of finished parts of a model, kept within a memory budget."""
 from __future__ import annotations
 
+import ctypes
+import sys
 import tempfile
 from collections.abc import Hashable
 from pathlib import Path
@@ -120,6 +122,15 @@ class Store:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where glibc is the allocator: blocks below 32 MB, as most of
+    what is kept, stay with the process otherwise as long as anything behind them is in use."""
+    if sys.platform == 'linux':
+        trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+        if trim is not None:
+            trim(0)
 
 
 def free_on_gpu(device: torch.device) -> int:
