@@ -96,9 +96,9 @@ def add_shown(group):
         'that the judge keeps, who finds without labels whether anything is gained; 0: '
         'no judge')
     add('--memory', type=size, default=default.memory, metavar='BYTES', help='features '
-        'kept in memory; what is more goes to a temporary folder (default: 4G)')
+        'kept in the memory of the CPU; what is more goes to a temporary folder (default: 4G)')
     add('--gpu-memory', type=size, default=default.gpu_memory, metavar='BYTES', help='features '
-        'kept on the GPU before any go to the memory (default: half of what is free there)')
+        'kept on the GPU before that (default: as long as half of its memory stays free)')
 
 
 def add_assumed(group):

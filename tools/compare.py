@@ -56,15 +56,20 @@ def host_of(path):
     return OpenMMLab()
 
 
-def compare(args, path, start):
-    """Run one comparison; return its report."""
-    host, options, name = host_of(path), args.cfg_options or {}, Path(path).stem
-    config, folder = host.read_config(path, options), args.work_dir / name
-    plan = Comparison(
-        host=host, config=config, work_dir=folder, seeds=args.seeds, jobs=args.jobs,
+def plan(args, path, start):
+    """What one comparison will do; its configs are read."""
+    host, options = host_of(path), args.cfg_options or {}
+    return Comparison(
+        host=host, config=host.read_config(path, options), work_dir=args.work_dir / Path(path).stem,
+        seeds=args.seeds, jobs=args.jobs,
         baseline=host.read_config(start, options) if args.baseline else None,
         checkpoint=None if args.baseline else Path(start))
-    results = plan.run()
+
+
+def compare(args, comparison):
+    """Run one comparison; return its report."""
+    host, config, folder = comparison.host, comparison.config, comparison.work_dir
+    name, results = folder.name, comparison.run()
     metric = args.metric or next(iter(results[0]['metrics']))
     if metric not in results[0]['metrics']:
         raise ValueError(f'there is no metric {metric!r}: {", ".join(results[0]["metrics"])}')
@@ -85,8 +90,10 @@ def main():
     interrupt_on_signals()
     try:
         require_writable(args.work_dir / 'comparison.png')
-        reports = [compare(args, path, start)
-                   for path, start in zip(args.config, args.baseline or args.checkpoint)]
+        # All are read before the first is trained.
+        plans = [plan(args, path, start)
+                 for path, start in zip(args.config, args.baseline or args.checkpoint)]
+        reports = [compare(args, comparison) for comparison in plans]
         picture = args.work_dir / 'comparison.png'
         save_picture(reports, picture)
     except (ValueError, OSError, RuntimeError) as error:

@@ -19,9 +19,9 @@ from .stages import NOT_TRAINED, Host, Stage
 # Every row resumes as if it had never been interrupted, with and without DenoiseRep.
 RESUMING = [dict(type=f'denoiserep_ext.{name}') for name in ('Generators', 'WholeCheckpoints')]
 
-_NO_DATA = ('{path}: {folder}, where the images of its {split}_dataloader are to be, is not there. Put '
-            'them there or name another folder: --cfg-options {split}_dataloader.dataset.data_root='
-            'FOLDER. (Digits and scenes: python -m denoiserep_ext digits|scenes FOLDER.)')
+_REMEDY = ('Put the images there or name another folder: --cfg-options KEY=FOLDER. (Digits and scenes: '
+           'python -m denoiserep_ext digits|scenes FOLDER.)')
+_DOWNLOADED = ('CIFAR10', 'CIFAR100', 'MNIST', 'FashionMNIST')  # by the toolbox
 
 
 class OpenMMLab(Host):
@@ -35,10 +35,11 @@ class OpenMMLab(Host):
             cfg.merge_from_dict(options)
         if any(hook.get('noise') == NOISE for hook in cfg.get('custom_hooks') or []):
             raise ValueError(NOT_TRAINED)
-        for split in ('train', 'val', 'test'):
-            for folder in _data_roots(cfg.get(f'{split}_dataloader')):
-                if not Path(folder).is_dir():
-                    raise FileNotFoundError(_NO_DATA.format(path=path, split=split, folder=folder))
+        missing = [f'{key}={root}' for split in ('train', 'val', 'test')
+                   for key, root in _data_roots(f'{split}_dataloader', cfg.get(f'{split}_dataloader'))
+                   if not Path(root).is_dir()]
+        if missing:
+            raise FileNotFoundError(f'{path}: there is no such folder: {", ".join(missing)}. {_REMEDY}')
         return cfg
 
     def control(self, config: Config) -> Config:
@@ -84,13 +85,20 @@ class OpenMMLab(Host):
                     '--work-dir', str(work_dir)])
 
 
-def _data_roots(loader: Any) -> Iterator[str]:
-    """Folders of a loader's datasets, nested ones too; not those of other file systems."""
-    if isinstance(loader, dict):
-        root = loader.get('data_root')
-        if root and isinstance(root, str) and '://' not in root and not loader.get('backend_args'):
-            yield root
-    elif not isinstance(loader, (list, tuple)):
+def _data_roots(key: str, node: Any) -> Iterator[tuple[str, str]]:
+    """Keys and folders of a loader's datasets, nested ones too; not those of other file systems, nor of
+    datasets that can do without."""
+    if isinstance(node, dict):
+        root, files = node.get('data_root'), node.get('data_prefix') or ''
+        files = [node.get('ann_file'), *(files.values() if isinstance(files, dict) else [files])]
+        if (root and isinstance(root, str) and '://' not in root and not node.get('backend_args')
+                and node.get('type') not in _DOWNLOADED
+                and not any(isinstance(file, str) and Path(file).is_absolute() for file in files)):
+            yield f'{key}.data_root', root
+        inner = node.items()
+    elif isinstance(node, (list, tuple)):
+        inner = enumerate(node)
+    else:
         return
-    for value in loader.values() if isinstance(loader, dict) else loader:
-        yield from _data_roots(value)
+    for name, value in inner:
+        yield from _data_roots(f'{key}.{name}', value)

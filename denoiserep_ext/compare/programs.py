@@ -60,8 +60,12 @@ def run_program(name: str, command: list[str], log: Path, threads: int) -> None:
 def _end(text: str) -> str:
     """The last lines of a failed program's output, and once more the error that it ended with. (A
     program that starts another, as mim does, ends with the news that this one failed.)"""
-    errors = re.findall(r'^(?!subprocess\.CalledProcessError)[\w.]*(?:Error|Exception): .+', text, re.M)
-    return '\n'.join([*text.splitlines()[-25:], *([f'\nCause: {errors[-1]}'] if errors else [])])
+    lines = text.splitlines()[-25:]
+    errors = re.findall(r'^Traceback \(most recent call last\):\n(?: .*\n)+(\S.*)', text, re.M)
+    own = [error for error in errors if 'CalledProcessError' not in error]
+    if own and ' died with <Signals.' not in errors[-1]:  # an error before that was not the end
+        lines.append(f'\nCause: {own[-1]}')
+    return '\n'.join(lines)
 
 
 def wait_for_others(log: Path) -> None:

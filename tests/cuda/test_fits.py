@@ -86,22 +86,38 @@ def test_pairs(device, form):
 def test_features_kept_anywhere_give_the_same_model(device, tmp_path, monkeypatch):
     """All on the GPU, some, none; some in the memory of the CPU, the rest in files."""
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
-    model, results = TinyNet(8).eval().double().to(device), []
-    for gpu_memory, memory in ((None, 0), (200_000, 0), (0, 2**30), (0, 200_000)):
+    keep, places, results = Store._keep, [], []
+
+    def keep_and_note(self, tensor):
+        kept = keep(self, tensor)
+        places.append(place(kept))
+        return kept
+
+    monkeypatch.setattr(Store, '_keep', keep_and_note)
+    model = TinyNet(8).eval().double().to(device)
+    for gpu_memory, memory, expected in (
+            (None, 2**30, {'cpu', 'cuda'}), (200_000, 0, {'cuda', 'file'}), (0, 2**30, {'cpu'}),
+            (0, 200_000, {'cpu', 'file'})):
+        del places[:]
         other = copy.deepcopy(model)
         results.append(from_pairs(other, PairConfig(ridge=1e-2, held_out=0.0, memory=memory,
                                                     gpu_memory=gpu_memory)))
+        if device.type == 'cuda':
+            assert set(places) == expected  # images are given, and stay, on the CPU
     for state in results[1:]:
         assert_same_step({k: v.cpu() for k, v in model.state_dict().items()},
                          *({k: v.cpu() for k, v in each.items()} for each in (state, results[0])), 1e-10)
+
+
+def place(kept):
+    return kept.device.type if isinstance(kept, torch.Tensor) else 'file'
 
 
 def test_store_keeps_a_gpus_tensors_there_while_they_fit(device):
     store, x = Store(budget=100, gpu_budget=100), torch.arange(20.0, device=device)
 
     def places(*keys):
-        values = [store._kept[key][0][0] for key in keys]
-        return [v.device.type if isinstance(v, torch.Tensor) else 'file' for v in values]
+        return [place(store._kept[key][0][0]) for key in keys]
 
     for key in range(3):
         store.put(key, (x + key, 'text'))

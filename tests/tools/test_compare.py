@@ -67,28 +67,60 @@ def test_noise_that_is_shown_is_no_training_to_compare():
         OpenMMLab().read_config(config, {})
 
 
+VIT = CONFIGS / 'vit-tiny_1xb64_digits.py'
+
+
+def with_data(**datasets):
+    """Options of a config: its loaders' datasets, all of one kind unless said otherwise."""
+    return {f'{split}_dataloader.dataset': dict(_delete_=True, **datasets)
+            for split in ('train', 'val', 'test')}
+
+
 def test_data_that_are_not_there_are_named_before_anything_is_trained(tmp_path):
-    config, (there, missing) = CONFIGS / 'vit-tiny_1xb64_digits.py', (tmp_path / 'a', tmp_path / 'none')
-    there.mkdir()
-    roots = {f'{split}_dataloader.dataset.data_root': str(there) for split in ('train', 'val', 'test')}
-    OpenMMLab().read_config(config, roots)
-    for root, split in (('test_dataloader.dataset.data_root', 'test_dataloader'),
-                        ('train_dataloader.dataset.dataset.data_root', 'train_dataloader')):  # nested
-        with pytest.raises(FileNotFoundError, match=f'none, where the images of its {split}'):
-            OpenMMLab().read_config(config, {**roots, root: str(missing)})
-    elsewhere = dict.fromkeys(roots, 's3://bucket/digits')
-    OpenMMLab().read_config(config, elsewhere)
+    missing = str(tmp_path / 'none')
+    with pytest.raises(FileNotFoundError) as caught:
+        OpenMMLab().read_config(VIT, {**with_data(data_root=missing),
+                                      'test_dataloader.dataset.data_root': str(tmp_path)})
+    assert f'no such folder: train_dataloader.dataset.data_root={missing}, val_' in str(caught.value)
+    assert 'test_dataloader' not in str(caught.value)
+    repeated = dict(type='RepeatDataset', dataset=dict(data_root=missing))
+    joined = dict(type='ConcatDataset', datasets=[dict(data_root=str(tmp_path)),
+                                                  dict(data_root=missing, backend_args=None)])
+    for dataset, key in (repeated, 'dataset.data_root'), (joined, 'datasets.1.data_root'):
+        with pytest.raises(FileNotFoundError, match=f'train_dataloader.dataset.{key}={missing}'):
+            OpenMMLab().read_config(VIT, with_data(**dataset))
 
 
-def test_a_failed_program_is_told_with_its_own_error(tmp_path):
+@pytest.mark.parametrize('dataset', [
+    dict(data_root='s3://bucket/digits'), dict(data_root=''), dict(),
+    dict(data_root='none', backend_args=dict(backend='petrel')), dict(type='CIFAR10', data_root='none'),
+    dict(data_root='none', ann_file='/lists/train.txt', data_prefix='/images'),
+    dict(data_root='none', data_prefix=dict(img_path='/images'))], ids=str)
+def test_data_that_need_not_be_there_are_not_asked_for(dataset):
+    assert OpenMMLab().read_config(VIT, with_data(**dataset)).train_dataloader.dataset == dataset
+
+
+def failing(code):
+    """A program that starts another one, as mim does."""
+    inner = [sys.executable, '-c', code]
+    return [sys.executable, '-c', f'import subprocess; subprocess.check_call({inner})']
+
+
+CAUGHT = 'import sys, traceback\ntry:\n  1 / 0\nexcept ZeroDivisionError:\n  traceback.print_exc()\n'
+
+
+@pytest.mark.parametrize('code, cause', [
+    ('raise KeyError("this")', "Cause: KeyError: 'this'"), ('assert False', 'Cause: AssertionError'),
+    (f'{CAUGHT}raise KeyError("this")', "Cause: KeyError: 'this'"),
+    (f'{CAUGHT}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)', None)], ids=str)
+def test_a_failed_program_is_told_with_its_own_error(tmp_path, code, cause):
     """Not with that of a program in between, which says that it failed."""
-    inner = [sys.executable, '-c', 'raise KeyError("the cause")']
-    outer = [sys.executable, '-c', f'import subprocess; subprocess.check_call({inner})']
-    (tmp_path / 'log').write_text('ValueError: of an earlier program\n')
+    (tmp_path / 'log').write_text('Traceback (most recent call last):\n  of\nValueError: earlier\n')
     with pytest.raises(RuntimeError) as caught:
-        run_program('row', outer, tmp_path / 'log', 1)
-    assert str(caught.value).splitlines()[-1] == "Cause: KeyError: 'the cause'"
-    assert 'CalledProcessError' in str(caught.value) and 'earlier' not in str(caught.value)
+        run_program('row', failing(code), tmp_path / 'log', 1)
+    *_, last = lines = str(caught.value).splitlines()
+    assert any('CalledProcessError' in line for line in lines) and 'earlier' not in str(caught.value)
+    assert last == cause if cause else not any(line.startswith('Cause') for line in lines)
 
 
 def test_bad_plans_are_refused(tmp_path):

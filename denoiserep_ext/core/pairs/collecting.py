@@ -48,7 +48,8 @@ class Collector:
         wanted: Positions per image and call.
         seed: Seed of the draws.
         constants: Addresses of the model's parameters and buffers.
-        draws: What was drawn before: drawing takes longer than many a layer.
+        draws: What was drawn before, by everything that draws depend on: drawing anew would take longer
+            than many a layer.
     """
 
     def __init__(self, places: list[Place], wanted: int, seed: int, constants: set[int],
@@ -68,8 +69,8 @@ class Collector:
         """
         self.run, self.first_image, self.images = run, first_image, images
         self._calls: dict[str, int] = defaultdict(int)
-        # Not an attribute: each would hold the other, and the collector's sums until Python looks for
-        # cycles, which a few large tensors do not make it do.
+        # Not an attribute: collector and follower would refer to each other, and the sums would stay
+        # until Python looked for cycles, which a few large tensors do not make it do.
         follower = Follower(self.constants, self._at_sum)
         handles = [place.layer.register_forward_hook(self._hook(place, follower), with_kwargs=True)
                    for place in self.places]

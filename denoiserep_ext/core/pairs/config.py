@@ -46,7 +46,7 @@ class PairConfig:
         memory: Bytes of features that are kept in the memory of the CPU; what is more goes to a
             temporary folder.
         gpu_memory: Bytes of features that stay on the GPU they were computed on, before the memory of
-            the CPU is used. None: half of what is free there when the fit begins.
+            the CPU is used. None: as long as half of the GPU's memory stays free.
         seed: Seed of the drawn positions; the global generators are never touched.
 
     Raises:

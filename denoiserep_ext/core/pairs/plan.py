@@ -31,9 +31,12 @@ class Steps:
     def __init__(self, progress: Progress, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
 
-    def next(self, text: str) -> None:
+    def begin(self, text: str) -> None:
         """A step without parts begins."""
         self.progress(self.done / self.total, text)
+
+    def end(self) -> None:
+        """A step without parts is over, or was not needed."""
         self.done += 1
 
     def over(self, items: Sequence[Item], text: str) -> Iterator[Item]:
@@ -41,4 +44,4 @@ class Steps:
         for index, item in enumerate(items):
             self.progress((self.done + index / len(items)) / self.total, text)
             yield item
-        self.done += 1
+        self.end()

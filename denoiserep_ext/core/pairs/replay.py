@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..layer.layer_types import is_candidate
-from .store import Store, give_back
+from .store import Store, trim_memory
 from .tracing import END, INPUT, Trace
 
 UNIT_LAYERS = 8  # most layers in a part that is run as a whole
@@ -159,7 +159,7 @@ class Replay:
                     for call in range(self.calls.get(name, 1)):
                         if (name, call, run) in self.store:
                             self.store.forget((name, call, run))
-        give_back()
+        trim_memory()
 
     def _stub(self, name: str) -> Callable:
         def stub(*_args, **_kwargs):

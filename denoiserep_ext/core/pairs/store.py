@@ -1,6 +1,7 @@
 """Features of finished parts of a model, kept within a memory budget."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 import tempfile
@@ -21,15 +22,16 @@ class _Like(NamedTuple):
 
 
 class Store:
-    """Nested tensors by key. Those on a GPU stay there while its budget lasts; then the memory of the
-    CPU takes them, and a temporary folder what does not fit in either.
+    """Nested tensors by key. Those on a GPU stay there while there is room; then the memory of the CPU
+    takes them, and a temporary folder what does not fit in either.
 
     Args:
         budget: Bytes to keep in the memory of the CPU.
-        gpu_budget: Bytes to keep on GPUs, all together.
+        gpu_budget: Bytes to keep on GPUs, all together; None: as long as half of a GPU's memory stays
+            free, whoever else uses it.
     """
 
-    def __init__(self, budget: int, gpu_budget: int = 0) -> None:
+    def __init__(self, budget: int, gpu_budget: int | None = None) -> None:
         self._left = {'cpu': budget, 'cuda': gpu_budget}  # bytes, by type of device
         self._files = 0
         self._kept: dict[Hashable, tuple[list[Tensor | Path | None], list[Any], Any]] = {}
@@ -54,15 +56,26 @@ class Store:
     def _keep(self, tensor: Tensor) -> Tensor | Path:
         size = _bytes(tensor)
         for place in dict.fromkeys((tensor.device, torch.device('cpu'))):
-            if size <= self._left.get(place.type, 0):
-                self._left[place.type] -= size
-                return tensor.detach().to(place, copy=True)  # a view is copied whole
+            if size <= self._room(place):
+                with contextlib.suppress(torch.cuda.OutOfMemoryError):  # one size down, then
+                    kept = tensor.detach().to(place, copy=True)  # a view is copied whole
+                    self._count(kept, -1)
+                    return kept
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix='denoiserep-')
         self._files += 1
         path = Path(self._folder.name) / f'{self._files}.pt'
         torch.save(tensor.detach().cpu().clone(), path)
         return path
+
+    def _room(self, place: torch.device) -> int:
+        if place.type == 'cuda' and self._left['cuda'] is None:
+            return room_on_gpu(place)
+        return self._left.get(place.type, -1)
+
+    def _count(self, kept: Tensor, sign: int) -> None:
+        if self._left[kept.device.type] is not None:
+            self._left[kept.device.type] += sign * _bytes(kept)
 
     def get(self, key: Hashable) -> Any:
         """The structure with fresh copies of its tensors, where they were."""
@@ -89,7 +102,7 @@ class Store:
         if place not in self._scratch or self._scratch[place].numel() < size:
             fill = float('nan') if like.meta.is_floating_point() else 0
             # Forwards that start on the CPU copy blanks to the GPU again and again.
-            pinned = like.device.type == 'cpu' and torch.cuda.is_available()
+            pinned = like.device.type == 'cpu' and torch.cuda.is_initialized()
             self._scratch[place] = torch.full((size, ), fill, dtype=like.meta.dtype,
                                               device=like.device, pin_memory=pinned)
         return self._scratch[place][:size].view(like.meta.shape)
@@ -114,7 +127,7 @@ class Store:
         if isinstance(value, Path):
             value.unlink(missing_ok=True)
         elif value is not None:
-            self._left[value.device.type] += _bytes(value)
+            self._count(value, 1)
 
     def close(self) -> None:
         """Remove the temporary folder."""
@@ -124,7 +137,7 @@ class Store:
             self._folder = None
 
 
-def give_back() -> None:
+def trim_memory() -> None:
     """Return freed memory to the system, where glibc is the allocator: blocks below 32 MB, as most of
     what is kept, stay with the process otherwise as long as anything behind them is in use."""
     if sys.platform == 'linux':
@@ -133,9 +146,12 @@ def give_back() -> None:
             trim(0)
 
 
-def free_on_gpu(device: torch.device) -> int:
-    """Bytes free on a device; 0 if it is no GPU."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == 'cuda' else 0
+def room_on_gpu(device: torch.device) -> int:
+    """Bytes that can be taken until half of a GPU's memory is in use, by this and other processes. What
+    PyTorch has reserved and does not use is free."""
+    free, total = torch.cuda.mem_get_info(device)
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + idle - total // 2
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -25,7 +25,7 @@ from .regression import Fit, fit_halves
 from .replay import Replay, Run, find_units, open_units
 from .report import PairLayer, PairReport
 from .soundness import require_finite, require_independent
-from .store import Store, free_on_gpu
+from .store import Store
 from .tracing import INPUT, Trace, trace
 from .trees import map_tensors
 from .writing import Trained, bias_place, changed_tensors, write_
@@ -109,9 +109,7 @@ class _Walk:
     def __init__(self, model: nn.Module, config: PairConfig, forward: Forward,
                  progress: Progress) -> None:
         self.model, self.config, self.forward, self.progress = model, config, forward, progress
-        device = next(model.parameters()).device
-        self.store = Store(config.memory, free_on_gpu(device) // 2 if config.gpu_memory is None
-                           else config.gpu_memory)
+        self.store = Store(config.memory, config.gpu_memory)
         self.layers: dict[str, PairLayer] = {}
         self.solving = 0.0
 
@@ -138,9 +136,10 @@ class _Walk:
         steps = Steps(self.progress, sum(3 + len(own) for _, _, own in segments) - 1)
         for first, count, own in segments:
             self._segment(first, own, self._targets(first, count, own, steps), trained, court, steps)
-            if own is not segments[-1][2]:
+            if first + count < len(self.replay.order):
                 self._finish(first, count, steps)
         verdict = None if court is None else court.verdict()
+        self.progress(1.0, 'done')
         if verdict is not None and not verdict.accepted:
             trained.restore_()
             self.layers = {name: _left(layer, 'the judge found no gain in the whole')
@@ -207,8 +206,9 @@ class _Walk:
             trained.remember(changed_tensors(place))
             done.append(self._fit(first, place, targets, steps))
         if court is not None and any(each.fit.ridge is not None for each in done):
-            steps.next(f'{self.replay.order[first]}: judge')
+            steps.begin(f'{self.replay.order[first]}: judge')
             done = self._judged(court, first, done, trained)
+        steps.end()
         for each in done:
             self._note(each)
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from denoiserep_ext.core.pairs.store import Store
+from denoiserep_ext.core.pairs import store as store_module
+from denoiserep_ext.core.pairs.store import Store, room_on_gpu
 
 FREED = """
 import gc
 from pathlib import Path
 import torch
-from denoiserep_ext.core.pairs.store import give_back
+from denoiserep_ext.core.pairs.store import trim_memory
 
 def resident():
     return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
@@ -22,7 +23,7 @@ del (large := [torch.zeros(2**22)])[:]  # from now on the allocator keeps blocks
 blocks = [torch.zeros(2**18) for _ in range(200)]
 del blocks[:-1]  # the last one stands behind all others
 before = resident()
-give_back()
+trim_memory()
 print((before - resident()) / 2**20)
 """
 
@@ -69,6 +70,41 @@ def test_without_values_shapes_remain():
     assert places(store, 'x') == ['nowhere'] and store._folder is None
     real, whole = store.get('x')
     assert real.shape == (3, 2) and real.isnan().all() and whole.dtype == torch.int64
+
+
+def test_nothing_stays_on_other_devices():
+    assert Store(budget=10)._room(torch.device('mps')) < 0  # not even an empty tensor
+
+
+def test_half_of_a_gpu_stays_free_whoever_uses_it(monkeypatch):
+    """80 bytes, of which others use 10 and this process 25; 20 of these are reserved, but idle."""
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device: (45, 80))
+    monkeypatch.setattr(torch.cuda, 'memory_reserved', lambda device: 25)
+    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda device: 5)
+    assert room_on_gpu(torch.device('cuda')) == 25  # 15 are in use
+
+
+def test_what_a_gpu_has_no_room_for_goes_one_size_down(monkeypatch):
+    """The CPU's memory stands for the GPU's, and for itself once an allocation has failed."""
+    x, calls = torch.arange(3.0), []
+
+    class Full(torch.Tensor):
+        def detach(self):
+            return self
+
+        def to(self, place, **_):
+            calls.append(place.type)
+            if len(calls) == 1:
+                raise torch.cuda.OutOfMemoryError('full')
+            return x.clone()
+
+        @property
+        def device(self):
+            return torch.device('cuda')
+
+    monkeypatch.setattr(store_module, 'room_on_gpu', lambda place: 10**9)
+    kept = Store(budget=100)._keep(x.as_subclass(Full))
+    assert calls == ['cuda', 'cpu'] and torch.equal(kept, x)
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')

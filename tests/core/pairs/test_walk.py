@@ -310,6 +310,16 @@ def test_what_nothing_reads_any_more_is_not_kept(monkeypatch):
     assert seen.count(8) == 3  # targets, and the fit on clean and worse images
 
 
+@pytest.mark.parametrize('held_out', [0.0, 0.4])
+def test_progress_goes_on_to_its_end(held_out):
+    clean, worse = images(40)
+    shares, model = [], net()
+    denoise_pairs_(model, batches(clean, worse), PairConfig(held_out=held_out),
+                   progress=lambda share, _: shares.append(share))
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    assert max(b - a for a, b in zip(shares, shares[1:])) <= 1 / 15, 'no step is passed over'
+
+
 def test_sums_and_targets_of_finished_layers_are_freed_at_once(monkeypatch):
     """Without waiting for Python to look for reference cycles."""
     alive, most = weakref.WeakSet(), []
