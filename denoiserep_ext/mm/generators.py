@@ -9,8 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
 
-from ..core.pairs.trees import map_tensors
 from ..core.processes import from_all, process_share, several_processes
+from ..core.trees import map_tensors
 from ..registry import HOOKS
 from .generator_states import restore_, states
 from .position import by_epoch

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from denoiserep_ext.core.pairs.trees import map_tensors, tensors_in
+from denoiserep_ext.core.trees import map_tensors, tensors_in
 from denoiserep_ext.mm.generator_states import restore_, states
 from denoiserep_ext.mm.generators import KEY, Generators, RestoredAfter
 from tests.helpers import first_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .trees import tensors_in
+from ..trees import tensors_in
 
 # Operations that only move elements about, and those that copy them.
 _VIEWS = {'view', '_unsafe_view', 'reshape', '_reshape_alias'}

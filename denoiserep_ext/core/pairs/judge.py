@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..processes import from_all
-from .trees import tensors_in
+from ..trees import tensors_in
 
 # Standard errors that a gain of the whole must exceed. Certainty is not asked for: what is decided is
 # whether a model is worth having, not whether that is proved. Chosen on train images held out

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..processes import from_all
-from .trees import count_images, take, tensors_in
+from ..trees import count_images, take, tensors_in
 
 JUDGED_LEAST, JUDGED_MOST = 48, 0.4
 

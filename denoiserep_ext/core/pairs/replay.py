@@ -135,8 +135,7 @@ class Replay:
         """
         self._recorded, self._complete = self.order[start:start + record], complete
         replaced = {name: self._stub(name) for name in self.order[:start]}
-        end = start + record
-        replaced.update({name: self._recorder(name, len(self.order) > end <= self.last_reader[name])
+        replaced.update({name: self._recorder(name, self._read_behind(name, start + record))
                          for name in self._recorded})
         own = {name: self.units[name].__dict__.get('forward') for name in replaced}
         try:
@@ -160,6 +159,10 @@ class Replay:
                         if (name, call, run) in self.store:
                             self.store.forget((name, call, run))
         trim_memory()
+
+    def _read_behind(self, name: str, finished: int) -> bool:
+        """Whether a part behind the first ``finished`` ones reads an output, and not only the caller."""
+        return finished < len(self.order) and self.last_reader[name] >= finished
 
     def _stub(self, name: str) -> Callable:
         def stub(*_args, **_kwargs):

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from ..trees import tensors_in
 from .collecting import Place
 from .regression import PairSums
-from .trees import tensors_in
 
 
 def require_finite(place: Place, halves: Sequence[Sequence[PairSums]]) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..layer.layer_types import layer_type_of
+from ..trees import tensors_in
 from .following import Follower, Track
-from .trees import tensors_in
 
 INPUT = '<input>'
 END = '<output>'

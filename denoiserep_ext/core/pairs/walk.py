@@ -13,6 +13,7 @@ from torch import nn
 from ..layer.auto import HEAD, PREDICTOR
 from ..layer.folding import check_finite
 from ..layer.selection import select
+from ..trees import map_tensors
 from .attention import opened_attention
 from .collecting import Lacks, Place, Targets
 from .config import RIDGES, PairConfig
@@ -27,7 +28,6 @@ from .report import PairLayer, PairReport
 from .soundness import require_finite, require_independent
 from .store import Store
 from .tracing import INPUT, Trace, trace
-from .trees import map_tensors
 from .writing import Trained, bias_place, changed_tensors, write_
 
 _CHOSEN = ('its input depends on a choice made from the data (proposals, top-k), where clean and worse '
@@ -135,7 +135,7 @@ class _Walk:
             court = Court(self.replay, self.material, self.store, self.config)
         steps = Steps(self.progress, sum(3 + len(own) for _, _, own in segments) - 1)
         for first, count, own in segments:
-            self._segment(first, own, self._targets(first, count, own, steps), trained, court, steps)
+            self._fit_part(first, own, self._targets(first, count, own, steps), trained, court, steps)
             if first + count < len(self.replay.order):
                 self._finish(first, count, steps)
         verdict = None if court is None else court.verdict()
@@ -198,8 +198,8 @@ class _Walk:
                     self.replay.run(run)
         return targets
 
-    def _segment(self, first: int, places: list[Place], targets: Targets, trained: Trained,
-                 court: Court | None, steps: Steps) -> None:
+    def _fit_part(self, first: int, places: list[Place], targets: Targets, trained: Trained,
+                  court: Court | None, steps: Steps) -> None:
         """Fit the layers of a part and let the judge decide."""
         done = []
         for place in places:
