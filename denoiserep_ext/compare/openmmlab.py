@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ..mm import launch
+from ..mm.images import missing_folders
 from ..mm.stacks import mim_name
 from ..pairs.options import NOISE
 from . import measure
@@ -19,9 +19,9 @@ from .stages import NOT_TRAINED, Host, Stage
 # Every row resumes as if it had never been interrupted, with and without DenoiseRep.
 RESUMING = [dict(type=f'denoiserep_ext.{name}') for name in ('Generators', 'WholeCheckpoints')]
 
-_REMEDY = ('Put the images there or name another folder: --cfg-options KEY=FOLDER. (Digits and scenes: '
-           'python -m denoiserep_ext digits|scenes FOLDER.)')
-_DOWNLOADED = ('CIFAR10', 'CIFAR100', 'MNIST', 'FashionMNIST')  # by the toolbox
+_REMEDY = ('Put the images there or name another folder: --cfg-options '
+           'train_dataloader.dataset.data_root=FOLDER, say. (Digits and scenes: python -m '
+           'denoiserep_ext digits|scenes FOLDER.)')
 
 
 class OpenMMLab(Host):
@@ -35,11 +35,10 @@ class OpenMMLab(Host):
             cfg.merge_from_dict(options)
         if any(hook.get('noise') == NOISE for hook in cfg.get('custom_hooks') or []):
             raise ValueError(NOT_TRAINED)
-        missing = [f'{key}={root}' for split in ('train', 'val', 'test')
-                   for key, root in _data_roots(f'{split}_dataloader', cfg.get(f'{split}_dataloader'))
-                   if not Path(root).is_dir()]
+        missing = [f'{folder} ({split}_dataloader)' for split in ('train', 'val', 'test')
+                   for folder in missing_folders(cfg.get(f'{split}_dataloader'))]
         if missing:
-            raise FileNotFoundError(f'{path}: there is no such folder: {", ".join(missing)}. {_REMEDY}')
+            raise FileNotFoundError(f'{path}: there is no folder {", ".join(missing)}. {_REMEDY}')
         return cfg
 
     def control(self, config: Config) -> Config:
@@ -83,22 +82,3 @@ class OpenMMLab(Host):
         mim = Path(sys.executable).with_name('mim')
         stage.call([str(mim), verb, mim_name(cfg.default_scope), str(config_file), *options,
                     '--work-dir', str(work_dir)])
-
-
-def _data_roots(key: str, node: Any) -> Iterator[tuple[str, str]]:
-    """Keys and folders of a loader's datasets, nested ones too; not those of other file systems, nor of
-    datasets that can do without."""
-    if isinstance(node, dict):
-        root, files = node.get('data_root'), node.get('data_prefix') or ''
-        files = [node.get('ann_file'), *(files.values() if isinstance(files, dict) else [files])]
-        if (root and isinstance(root, str) and '://' not in root and not node.get('backend_args')
-                and node.get('type') not in _DOWNLOADED
-                and not any(isinstance(file, str) and Path(file).is_absolute() for file in files)):
-            yield f'{key}.data_root', root
-        inner = node.items()
-    elif isinstance(node, (list, tuple)):
-        inner = enumerate(node)
-    else:
-        return
-    for name, value in inner:
-        yield from _data_roots(f'{key}.{name}', value)

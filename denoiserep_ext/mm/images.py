@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.dataset import Compose
 from torch.utils.data import Dataset
 
+_DOWNLOADED = ('CIFAR10', 'CIFAR100', 'MNIST', 'FashionMNIST')  # by the toolbox
+
 
 class Unlabelled(Dataset):
     """Image files, read by a pipeline without its annotations.
@@ -44,6 +46,19 @@ def innermost(dataset: dict) -> Iterator[dict]:
         yield from innermost(dataset['dataset'])
     else:
         yield dataset
+
+
+def missing_folders(loader: dict | None) -> Iterator[str]:
+    """``data_root`` of a loader's data sets that are not there. Those of other file systems, and of data
+    sets that are downloaded or name their files by absolute paths, need not be."""
+    for dataset in innermost(loader['dataset']) if loader else ():
+        root, prefix = dataset.get('data_root'), dataset.get('data_prefix')
+        files = [dataset.get('ann_file'), *(prefix.values() if isinstance(prefix, dict) else [prefix])]
+        needed = root and '://' not in root and not dataset.get('backend_args') and not (
+            name_of(dataset) in _DOWNLOADED
+            or any(str(file).startswith('/') for file in files))
+        if needed and not Path(root).is_dir():
+            yield root
 
 
 def pipeline_of(dataset: dict) -> list[dict]:
