@@ -15,6 +15,7 @@ RECIPES = {
     'frozen-sgd': dict(recipe='frozen', solver='sgd'),
     'alternate-sgd': dict(recipe='alternate', period=1, solver='sgd'),
     'alternate': dict(recipe='alternate', period=1),
+    'fold': dict(fold_interval=2),
 }
 
 

@@ -15,6 +15,7 @@ from ..layer.folding import relative_change
 from ..layer.fusion import step_sizes
 from ..layer.layers import DenoiseLayer, denoise_layers, require_denoise_layers
 from ..layer.loss import untrack_loss_
+from ..memory import trimming
 from ..processes import process_share
 from .moments import Moments
 from .observers import CurrentBatch, PassObserver
@@ -89,7 +90,7 @@ def collect_moments(model: nn.Module, batches: Iterable[Any], tokens: int | None
         if probe is not None:
             current.images, current.counts = count(probe), False
             forward(model, probe)
-        for position, batch in enumerate(batches):
+        for position, batch in enumerate(trimming(batches)):
             current.number, current.images, current.counts = index + position * of, count(batch), True
             forward(model, batch)
     return moments

@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..layer.layer_types import is_candidate
-from .store import Store, trim_memory
+from ..memory import trim_memory
+from .store import Store
 from .tracing import END, INPUT, Trace
 
 UNIT_LAYERS = 8  # most layers in a part that is run as a whole

@@ -2,8 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 import tempfile
 from collections.abc import Hashable
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from ..memory import room_on_gpu
 
 
 class _Like(NamedTuple):
@@ -135,23 +135,6 @@ class Store:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
-
-
-def trim_memory() -> None:
-    """Return freed memory to the system, where glibc is the allocator: blocks below 32 MB, as most of
-    what is kept, stay with the process otherwise as long as anything behind them is in use."""
-    if sys.platform == 'linux':
-        trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
-        if trim is not None:
-            trim(0)
-
-
-def room_on_gpu(device: torch.device) -> int:
-    """Bytes that can be taken until half of a GPU's memory is in use, by this and other processes. What
-    PyTorch has reserved and does not use is free."""
-    free, total = torch.cuda.mem_get_info(device)
-    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return free + idle - total // 2
 
 
 def _bytes(tensor: Tensor) -> int:
