@@ -10,7 +10,6 @@ from denoiserep_ext.core import memory
 from denoiserep_ext.core.memory import room_on_gpu, trimming
 
 FREED = """
-import gc
 from pathlib import Path
 import torch
 from denoiserep_ext.core.memory import trim_memory
